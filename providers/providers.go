@@ -1,0 +1,88 @@
+// Package providers is what a secret store looks like to the rest of the
+// suite: a Reader, the classes of its errors, and the Value that it returns.
+// Each backend is a package below this one.
+package providers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
+)
+
+// A Ref names one version of one secret, as remoteRef.key and
+// remoteRef.version spell it. An empty Version is the newest.
+type Ref struct{ Path, Version string }
+
+// A Reader reads secrets. It is safe for use by many goroutines.
+type Reader interface {
+	// Read returns the whole value that ref names; a property of it is picked
+	// by the caller. The caller owns its bytes.
+	Read(ctx context.Context, ref Ref) (Value, error)
+}
+
+// Errors that a backend wraps so that controllers can tell what to do next.
+// Any other error is taken to be temporary. Their text, and that of what wraps
+// them, never holds a value nor a message of the service word for word.
+var (
+	ErrNotFound    = errors.New("no such secret")          // the ref names nothing
+	ErrDenied      = errors.New("access denied")           // the store knows us and says no
+	ErrThrottled   = errors.New("too many requests")       // ask again, later; see RetryAfter
+	ErrInvalid     = errors.New("invalid reference")       // the ref or the store can never work as written
+	ErrUnavailable = errors.New("store cannot be reached") // sealed, down, or no connection
+)
+
+// Throttled is an ErrThrottled with the time that the service asked to wait;
+// 0 if it did not say.
+type Throttled struct{ After time.Duration }
+
+// Error implements error.
+func (t Throttled) Error() string { return ErrThrottled.Error() }
+
+// Is makes errors.Is(t, ErrThrottled) true.
+func (t Throttled) Is(target error) bool { return target == ErrThrottled }
+
+// Config is all that a backend may know about the store it opens.
+type Config struct {
+	Provider   *esv1.SecretStoreProvider
+	References References
+}
+
+// References reads what the fields of a store refer to, with the rights that
+// the store has: a namespaced one sees its own namespace only. It never gives
+// a backend the controller's own identity.
+type References interface {
+	// Secret returns one key of a Secret.
+	Secret(ctx context.Context, ref esv1.SecretKeySelector) (Value, error)
+	// CA returns a bundle of PEM certificates.
+	CA(ctx context.Context, ref esv1.CAProvider) ([]byte, error)
+	// Token returns a token of a ServiceAccount for the audiences, made by
+	// TokenRequest, and when it expires.
+	Token(ctx context.Context, ref esv1.ServiceAccountSelector, audiences []string) (Value, time.Time, error)
+	// Annotations returns those of a ServiceAccount.
+	Annotations(ctx context.Context, ref esv1.ServiceAccountSelector) (map[string]string, error)
+}
+
+// Open connects to a store. Nothing but ctx and config may influence the
+// result: backends read no environment and no files.
+type Open func(ctx context.Context, config Config) (Reader, error)
+
+// Registry maps the key of spec.provider, as spelled in the API, to its
+// backend.
+type Registry map[string]Open
+
+// Open connects to the store that config describes, or returns ErrInvalid if
+// the binary was built without that backend.
+func (r Registry) Open(ctx context.Context, config Config) (Reader, error) {
+	name, err := config.Provider.Name()
+	if err != nil {
+		return nil, fmt.Errorf("spec.provider: %w: %w", ErrInvalid, err)
+	}
+	open, ok := r[name]
+	if !ok {
+		return nil, fmt.Errorf("spec.provider: %w: this build has no provider %q, only %s", ErrInvalid, name, r.names())
+	}
+	return open(ctx, config)
+}

@@ -1,0 +1,237 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/client-go/tools/record"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+)
+
+// Object is a custom resource with conditions in its status.
+type Object interface {
+	client.Object
+	GetConditions() []metav1.Condition
+	SetConditions(conditions []metav1.Condition)
+}
+
+// Loop runs Apply for one object at a time. It is a reconcile.Reconciler.
+// Client, New and Apply are required.
+type Loop[T Object] struct {
+	Client   client.Client
+	Recorder record.EventRecorder // nil sends no events
+
+	// New returns an empty object to read into.
+	New func() T
+
+	// Apply brings the world in line with obj. It may set fields of obj.Status
+	// but must not write obj: a write returns the server's copy and would drop
+	// them.
+	Apply func(ctx context.Context, obj T) error
+
+	// Every is the time until the next run after a success; 0 or a nil func
+	// waits for events. The loop spreads it by up to 5 % either way.
+	Every func(obj T) time.Duration
+
+	// Suspended objects are left alone, but for their deletion. Nil suspends
+	// none.
+	Suspended func(obj T) bool
+
+	// Finalizer is put on objects before their first Apply, and taken off when
+	// Finalize succeeds. Where Needs is set, only on those for which it is
+	// true. With an empty Finalizer, Finalize is never called.
+	Finalizer string
+	Needs     func(obj T) bool
+	Finalize  func(ctx context.Context, obj T) error
+
+	// Gone is told of objects that are no longer there. Nil tells no one.
+	Gone func(key types.NamespacedName)
+
+	// Success gives reason and message of Ready=True; a nil func says
+	// "Succeeded" and nothing.
+	Success func(obj T) (reason, message string)
+
+	// Observe may complete the status after the conditions are set: observed
+	// generation, conditions of a peer. err is what Apply returned.
+	Observe func(obj T, err error)
+
+	// EventReason names the Event for a Ready condition; a nil func takes the
+	// condition's reason.
+	EventReason func(ready metav1.Condition) string
+
+	written written[T]
+}
+
+// jitter is how far a regular interval is spread, either way, so that objects
+// made together do not come back together. 5 % is Flux's default.
+const jitter = 0.05
+
+// Reconcile implements reconcile.Reconciler.
+func (l *Loop[T]) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	obj := l.New()
+	if err := l.Client.Get(ctx, req.NamespacedName, obj); err != nil {
+		if apierrors.IsNotFound(err) {
+			l.gone(req.NamespacedName)
+			return reconcile.Result{}, nil
+		}
+		return reconcile.Result{}, fmt.Errorf("read object: %w", err)
+	}
+	obj = l.written.latest(req.NamespacedName, obj)
+	if !obj.GetDeletionTimestamp().IsZero() {
+		return l.finalize(ctx, obj)
+	}
+	if l.Suspended != nil && l.Suspended(obj) {
+		return reconcile.Result{}, nil
+	}
+	if err := l.addFinalizer(ctx, obj); err != nil {
+		return reconcile.Result{}, err
+	}
+	return l.apply(ctx, obj)
+}
+
+func (l *Loop[T]) apply(ctx context.Context, obj T) (reconcile.Result, error) {
+	before := obj.DeepCopyObject().(T)
+	err := l.Apply(ctx, obj)
+	if ctx.Err() != nil {
+		// The process is stopping: what Apply could not finish is no news.
+		return reconcile.Result{}, ctx.Err()
+	}
+	l.report(obj, err)
+	if perr := l.patchStatus(ctx, before, obj); perr != nil {
+		// Only perr is wrapped: whatever err says about retries, the status
+		// must still be written.
+		return reconcile.Result{}, fmt.Errorf("patch status: %w (apply: %v)", perr, err)
+	}
+	l.event(before, obj)
+	return l.next(obj, err)
+}
+
+func (l *Loop[T]) patchStatus(ctx context.Context, before, after T) error {
+	if equality.Semantic.DeepEqual(before, after) {
+		return nil
+	}
+	err := l.Client.Status().Patch(ctx, after, client.MergeFrom(before))
+	if apierrors.IsNotFound(err) {
+		return nil // deleted meanwhile: nobody left to tell
+	}
+	if err == nil {
+		l.written.remember(after)
+	}
+	return err
+}
+
+// next turns the outcome of Apply into controller-runtime's terms.
+func (l *Loop[T]) next(obj T, err error) (reconcile.Result, error) {
+	var e *Error
+	switch {
+	case err == nil && l.Every == nil:
+		return reconcile.Result{}, nil
+	case err == nil:
+		return reconcile.Result{RequeueAfter: spread(l.Every(obj))}, nil
+	case !errors.As(err, &e):
+		return reconcile.Result{}, err // unexpected: back off and count it
+	case e.Final:
+		return reconcile.Result{}, reconcile.TerminalError(err)
+	default:
+		return reconcile.Result{RequeueAfter: e.After}, nil
+	}
+}
+
+func spread(d time.Duration) time.Duration {
+	return d + time.Duration((rand.Float64()*2-1)*jitter*float64(d)) //nolint:gosec // G404: spreads load, guards nothing
+}
+
+func (l *Loop[T]) addFinalizer(ctx context.Context, obj T) error {
+	if l.Finalizer == "" || l.Needs != nil && !l.Needs(obj) || controllerutil.ContainsFinalizer(obj, l.Finalizer) {
+		return nil
+	}
+	before := obj.DeepCopyObject().(T)
+	controllerutil.AddFinalizer(obj, l.Finalizer)
+	return l.patchMeta(ctx, before, obj, "add finalizer")
+}
+
+func (l *Loop[T]) finalize(ctx context.Context, obj T) (reconcile.Result, error) {
+	if l.Finalizer == "" || !controllerutil.ContainsFinalizer(obj, l.Finalizer) {
+		return reconcile.Result{}, nil
+	}
+	before := obj.DeepCopyObject().(T)
+	if err := l.Finalize(ctx, obj); err != nil {
+		l.report(obj, err)
+		if perr := l.patchStatus(ctx, before, obj); perr != nil {
+			return reconcile.Result{}, fmt.Errorf("patch status: %w (finalize: %v)", perr, err)
+		}
+		l.event(before, obj)
+		return l.next(obj, err)
+	}
+	before = obj.DeepCopyObject().(T)
+	controllerutil.RemoveFinalizer(obj, l.Finalizer)
+	return reconcile.Result{}, client.IgnoreNotFound(l.patchMeta(ctx, before, obj, "remove finalizer"))
+}
+
+// patchMeta writes metadata with a guard against a concurrent writer of the
+// finalizer list, which a merge patch replaces as a whole.
+func (l *Loop[T]) patchMeta(ctx context.Context, before, after T, what string) error {
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := l.Client.Patch(ctx, after, patch); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	l.written.remember(after)
+	return nil
+}
+
+func (l *Loop[T]) gone(key types.NamespacedName) {
+	l.written.forget(key)
+	if l.Gone != nil {
+		l.Gone(key)
+	}
+}
+
+// written remembers the newest copy of objects that this process wrote, until
+// the cache has caught up: without it a run that follows a write at once would
+// decide on yesterday's status and tell the same event twice.
+type written[T Object] struct {
+	mu   sync.Mutex
+	objs map[types.NamespacedName]T
+}
+
+func (w *written[T]) remember(obj T) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.objs == nil {
+		w.objs = map[types.NamespacedName]T{}
+	}
+	w.objs[types.NamespacedName{Namespace: obj.GetNamespace(), Name: obj.GetName()}] = obj.DeepCopyObject().(T)
+}
+
+func (w *written[T]) forget(key types.NamespacedName) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.objs, key)
+}
+
+// latest returns the newer of cached and the copy last written.
+func (w *written[T]) latest(key types.NamespacedName, cached T) T {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	own, ok := w.objs[key]
+	if !ok {
+		return cached
+	}
+	order, err := resourceversion.CompareResourceVersion(own.GetResourceVersion(), cached.GetResourceVersion())
+	if err != nil || order <= 0 || own.GetUID() != cached.GetUID() {
+		delete(w.objs, key)
+		return cached
+	}
+	return own.DeepCopyObject().(T)
+}
