@@ -1,0 +1,145 @@
+package render
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+
+	kustomize "github.com/fluxcd/pkg/apis/kustomize"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/api/resmap"
+	"sigs.k8s.io/kustomize/api/resource"
+	ktypes "sigs.k8s.io/kustomize/api/types"
+)
+
+// Options says what to render, and what to change on the way. The zero value
+// renders the root of the tree as it is.
+type Options struct {
+	Path            string // folder within the tree; empty is its root
+	TargetNamespace string
+	NamePrefix      string
+	NameSuffix      string
+	Components      []string
+	Patches         []kustomize.Patch
+	Images          []kustomize.Image
+
+	// Substitute replaces ${variables} in the built objects; nil leaves them.
+	Substitute map[string]string
+}
+
+// ErrPath says that Options.Path is not a folder of the tree.
+var ErrPath = errors.New("no such folder")
+
+// maxObjects bounds one render: its inventory must fit into the status of one
+// object, of which etcd stores at most 1.5 MiB; an entry takes about 100 bytes.
+const maxObjects = 10000
+
+// Render builds the objects of one folder. Reads tells what they were made
+// from, also when it fails.
+func Render(tree fs.FS, o Options) ([]*unstructured.Unstructured, Reads, error) {
+	files := &readOnly{tree: tree, seen: Reads{}}
+	dir := name(o.Path)
+	if info, err := files.stat(dir); err != nil || !info.IsDir() {
+		return nil, files.seen, fmt.Errorf("path %q: %w in the source", o.Path, ErrPath)
+	}
+	if err := files.prepare(dir, o); err != nil {
+		return nil, files.seen, err
+	}
+	built, err := build(files, dir)
+	if err != nil {
+		return nil, files.seen, err
+	}
+	objects, err := collect(built, o.Substitute)
+	return objects, files.seen, err
+}
+
+// build runs kustomize. Its library panics on some malformed input; that is
+// an error of the input, not of this process.
+func build(files *readOnly, dir string) (built resmap.ResMap, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("kustomize cannot build %s: %v", dir, p)
+		}
+	}()
+	options := krusty.MakeDefaultOptions() // plugins that run programs are off
+	options.LoadRestrictions = ktypes.LoadRestrictionsNone
+	built, err = krusty.MakeKustomizer(options).Run(files, "/"+strings.TrimPrefix(dir, "."))
+	if files.refused != nil {
+		return nil, fmt.Errorf("kustomize cannot build %s: %w", dir, files.refused)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("kustomize cannot build %s: %w", dir, err)
+	}
+	return built, nil
+}
+
+func collect(built resmap.ResMap, vars map[string]string) ([]*unstructured.Unstructured, error) {
+	if n := built.Size(); n > maxObjects {
+		return nil, fmt.Errorf("%d objects are more than the %d that one render may have: split the path", n, maxObjects)
+	}
+	objects := make([]*unstructured.Unstructured, 0, built.Size())
+	for _, r := range built.Resources() {
+		o, err := toObject(r)
+		if err != nil {
+			return nil, err
+		}
+		if vars != nil {
+			if err := substitute(o, vars); err != nil {
+				return nil, fmt.Errorf("%s: %w", Name(o), err)
+			}
+		}
+		objects = append(objects, o)
+	}
+	return flatten(objects)
+}
+
+func toObject(r *resource.Resource) (*unstructured.Unstructured, error) {
+	raw, err := r.MarshalJSON()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r.CurId(), err)
+	}
+	o := &unstructured.Unstructured{}
+	if err := o.UnmarshalJSON(raw); err != nil {
+		return nil, fmt.Errorf("%s: %w", r.CurId(), err)
+	}
+	return o, nil
+}
+
+// flatten replaces lists by their items and checks that each object has what
+// every object must have.
+func flatten(objects []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
+	var flat []*unstructured.Unstructured
+	for _, o := range objects {
+		if !o.IsList() {
+			flat = append(flat, o)
+			continue
+		}
+		list, err := o.ToList()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", Name(o), err)
+		}
+		for i := range list.Items {
+			flat = append(flat, &list.Items[i])
+		}
+	}
+	seen := map[string]bool{}
+	for _, o := range flat {
+		if o.GetAPIVersion() == "" || o.GetKind() == "" || o.GetName() == "" {
+			return nil, fmt.Errorf("%s: apiVersion, kind and metadata.name are required", Name(o))
+		}
+		if id := o.GroupVersionKind().GroupKind().String() + "|" + o.GetNamespace() + "|" + o.GetName(); seen[id] {
+			return nil, fmt.Errorf("%s: is defined twice", Name(o))
+		} else {
+			seen[id] = true
+		}
+	}
+	return flat, nil
+}
+
+// Name is how messages name an object: Kind/namespace/name, as Flux does.
+func Name(o *unstructured.Unstructured) string {
+	return path.Join(o.GetKind(), o.GetNamespace(), o.GetName())
+}
