@@ -7,6 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
@@ -85,4 +88,12 @@ func (r Registry) Open(ctx context.Context, config Config) (Reader, error) {
 		return nil, fmt.Errorf("spec.provider: %w: this build has no provider %q, only %s", ErrInvalid, name, r.names())
 	}
 	return open(ctx, config)
+}
+
+// names lists the backends, for messages.
+func (r Registry) names() string {
+	if len(r) == 0 {
+		return "none"
+	}
+	return strings.Join(slices.Sorted(maps.Keys(r)), ", ")
 }

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	uberzap "go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/lockstep-dev/lockstep/reconciler/apply"
+)
+
+// options are the controller's settings. Every one is a flag.
+type options struct {
+	namespace   string
+	healthAddr  string
+	metricsAddr string
+	sealingAddr string
+	leaderElect bool
+	logLevel    string
+
+	keyPrefix string
+	keySize   int
+	keyTTL    time.Duration
+
+	syncAccount             string
+	allowCrossNamespaceRefs bool
+	allowHTTPCredentials    bool
+	controllerClass         string
+
+	version bool
+}
+
+func parse(args []string) (*options, error) {
+	o := &options{}
+	fs := flag.NewFlagSet("controller", flag.ContinueOnError)
+	o.bind(fs)
+	if err := fs.Parse(args); err != nil {
+		return nil, err
+	}
+	if fs.NArg() > 0 {
+		return nil, fmt.Errorf("unexpected argument %q: settings are flags, see --help", fs.Arg(0))
+	}
+	if o.namespace == "" && !o.version {
+		return nil, errors.New("--namespace is missing: the namespace that the controller runs in, or set POD_NAMESPACE")
+	}
+	return o, nil
+}
+
+func (o *options) bind(fs *flag.FlagSet) {
+	fs.StringVar(&o.namespace, "namespace", os.Getenv("POD_NAMESPACE"), "namespace of the controller: its sealing keys and its lease (default $POD_NAMESPACE)")
+	fs.StringVar(&o.healthAddr, "health-addr", ":8081", "address of /healthz and /readyz")
+	fs.StringVar(&o.metricsAddr, "metrics-addr", ":8082", "address of /metrics; 0 serves none")
+	fs.StringVar(&o.sealingAddr, "sealing-addr", ":8080", "address of the API that kubeseal uses (/v1/cert.pem)")
+	fs.BoolVar(&o.leaderElect, "leader-elect", true, "let only one replica work")
+	fs.StringVar(&o.logLevel, "log-level", "info", "debug, info or error")
+
+	fs.StringVar(&o.keyPrefix, "key-prefix", "sealed-secrets-key", "prefix of the names of sealing keys")
+	fs.IntVar(&o.keySize, "key-size", 4096, "size of a new sealing key, in bits")
+	fs.DurationVar(&o.keyTTL, "key-ttl", 10*365*24*time.Hour, "validity of a new sealing key's certificate")
+
+	fs.StringVar(&o.syncAccount, "sync-account", "", "NAMESPACE/NAME of the ServiceAccount that applies for a Kustomization without a serviceAccountName; empty is the controller's own")
+	fs.BoolVar(&o.allowCrossNamespaceRefs, "allow-cross-namespace-refs", false, "let a Kustomization refer to sources and Kustomizations of other namespaces, as Flux does by default")
+	fs.BoolVar(&o.allowHTTPCredentials, "allow-http-credentials", false, "send Git credentials over http:// too, unencrypted")
+	fs.StringVar(&o.controllerClass, "controller-class", "default", "serve stores whose spec.controller is this or empty")
+
+	fs.BoolVar(&o.version, "version", false, "print the version and exit")
+}
+
+// account parses --sync-account.
+func (o *options) account() (apply.Account, error) {
+	if o.syncAccount == "" {
+		return apply.Account{}, nil
+	}
+	namespace, name, ok := strings.Cut(o.syncAccount, "/")
+	if !ok || namespace == "" || name == "" {
+		return apply.Account{}, fmt.Errorf("--sync-account %q: want NAMESPACE/NAME", o.syncAccount)
+	}
+	return apply.Account{Namespace: namespace, Name: name}, nil
+}
+
+// shutdown is how long running reconciles may take to end: less than the 30 s
+// that Kubernetes gives a Pod.
+const shutdown = 20 * time.Second
+
+func (o *options) manager() ctrl.Options {
+	grace := shutdown
+	return ctrl.Options{
+		Scheme:                        newScheme(),
+		HealthProbeBindAddress:        o.healthAddr,
+		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddr},
+		LeaderElection:                o.leaderElect,
+		LeaderElectionID:              "lockstep-controller",
+		LeaderElectionNamespace:       o.namespace,
+		LeaderElectionReleaseOnCancel: true, // a restart takes over at once
+		GracefulShutdownTimeout:       &grace,
+		// No informer holds the values of Secrets or ConfigMaps.
+		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}}}},
+	}
+}
+
+func (o *options) setLogger() error {
+	level, err := zapcore.ParseLevel(o.logLevel)
+	if err != nil {
+		return fmt.Errorf("--log-level %q: use debug, info or error", o.logLevel)
+	}
+	logger := zap.New(zap.Level(uberzap.NewAtomicLevelAt(level)), zap.StacktraceLevel(zapcore.PanicLevel))
+	ctrl.SetLogger(logger)
+	klog.SetLogger(logger)
+	return nil
+}

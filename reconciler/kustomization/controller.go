@@ -1,0 +1,194 @@
+// Package kustomization is the Flux front of the sync core: a Kustomization
+// names a source and a path, and this controller renders, plans and applies
+// what is there, prunes what is no longer, and watches the health of it all.
+package kustomization
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	"github.com/fluxcd/pkg/apis/meta"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/record"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/lockstep-dev/lockstep/reconciler"
+	"github.com/lockstep-dev/lockstep/reconciler/apply"
+	"github.com/lockstep-dev/lockstep/reconciler/plan"
+	"github.com/lockstep-dev/lockstep/reconciler/source"
+)
+
+// finalizer is Flux's, so that an object moves between the two without a trace.
+const finalizer = kustomizev1.KustomizationFinalizer
+
+// Controller reconciles Kustomizations. All fields but the last three are
+// required.
+type Controller struct {
+	Client   client.Client
+	Metadata cache.Cache // metadata of Secrets and ConfigMaps
+	Recorder record.EventRecorder
+	Sources  *source.Store
+	Clients  *apply.Clients
+
+	// Account applies for a Kustomization without a serviceAccountName. The
+	// zero Account is the controller itself.
+	Account    apply.Account
+	References reconciler.References
+	Workers    int // Kustomizations worked on at once; 0 means 8
+
+	states  states
+	watcher *apply.Watcher
+}
+
+// +kubebuilder:rbac:groups=kustomize.toolkit.fluxcd.io,resources=kustomizations,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=kustomize.toolkit.fluxcd.io,resources=kustomizations/status,verbs=patch
+// +kubebuilder:rbac:groups=kustomize.toolkit.fluxcd.io,resources=kustomizations/finalizers,verbs=update
+// +kubebuilder:rbac:groups="",resources=secrets;configmaps,verbs=list;watch
+// +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get;impersonate
+// +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
+
+func (c *Controller) loop() *reconciler.Loop[*kustomizev1.Kustomization] {
+	return &reconciler.Loop[*kustomizev1.Kustomization]{
+		Client:    c.Client,
+		Recorder:  c.Recorder,
+		New:       func() *kustomizev1.Kustomization { return &kustomizev1.Kustomization{} },
+		Apply:     c.apply,
+		Every:     c.every,
+		Suspended: func(ks *kustomizev1.Kustomization) bool { return ks.Spec.Suspend },
+		Finalizer: finalizer,
+		Finalize:  c.finalize,
+		Gone:      c.gone,
+		Success: func(ks *kustomizev1.Kustomization) (string, string) {
+			return meta.ReconciliationSucceededReason, "Applied revision: " + ks.Status.LastAppliedRevision
+		},
+		Observe: observe,
+	}
+}
+
+// observe completes the status as Flux's client expects it.
+func observe(ks *kustomizev1.Kustomization, _ error) {
+	ks.Status.ObservedGeneration = ks.Generation
+	if at, ok := meta.ReconcileAnnotationValue(ks.GetAnnotations()); ok {
+		ks.Status.SetLastHandledReconcileRequest(at)
+	}
+}
+
+// apply brings the cluster in line with one Kustomization. It never waits: a
+// watch brings it back.
+func (c *Controller) apply(ctx context.Context, ks *kustomizev1.Kustomization) error {
+	if err := supported(ks); err != nil {
+		return err
+	}
+	snapshot, err := c.source(ks)
+	if err != nil {
+		return err
+	}
+	if err := c.dependencies(ctx, ks); err != nil {
+		return err
+	}
+	run := &run{Controller: c, ks: ks, state: c.states.of(ks), revision: snapshot.Revision}
+	if run.client, err = c.Clients.For(c.account(ks)); err != nil {
+		return retry(ks, meta.ReconciliationFailedReason, err)
+	}
+	ks.Status.LastAttemptedRevision = snapshot.Revision
+	if err := run.render(ctx, snapshot.Tree); err != nil {
+		return run.redact(err)
+	}
+	return run.redact(run.sync(ctx))
+}
+
+// source returns the newest tree of the Kustomization's source. That of a
+// source that fails at the moment is the last good one.
+func (c *Controller) source(ks *kustomizev1.Kustomization) (source.Snapshot, error) {
+	ref := ks.Spec.SourceRef
+	namespace := ref.Namespace
+	if namespace == "" {
+		namespace = ks.Namespace
+	}
+	if err := c.References.Check("spec.sourceRef", ks.Namespace, namespace); err != nil {
+		return source.Snapshot{}, reconciler.Final(meta.ArtifactFailedReason, err)
+	}
+	snapshot, ok := c.Sources.Get(ref.Kind, namespace, ref.Name)
+	if !ok {
+		return source.Snapshot{}, reconciler.Wait(meta.ArtifactFailedReason, 0,
+			fmt.Errorf("source %s %s/%s has nothing to apply yet: see that it exists and is Ready", ref.Kind, namespace, ref.Name))
+	}
+	return snapshot, nil
+}
+
+func (c *Controller) account(ks *kustomizev1.Kustomization) apply.Account {
+	if ks.Spec.ServiceAccountName != "" {
+		return apply.Account{Namespace: ks.Namespace, Name: ks.Spec.ServiceAccountName}
+	}
+	return c.Account
+}
+
+// target is the watch that sees an object of a kind in a namespace. The
+// platform's account watches the whole cluster; a tenant's, its namespaces.
+func (c *Controller) target(ks *kustomizev1.Kustomization, o plan.Object) apply.Target {
+	t := apply.Target{Account: c.account(ks), Kind: o.Desired.GroupVersionKind()}
+	if ks.Spec.ServiceAccountName != "" {
+		t.Namespace = o.ID.Namespace
+	}
+	return t
+}
+
+// every is when to look again after a success: at the interval, or earlier
+// when an object that became unwell has had the time to recover.
+func (c *Controller) every(ks *kustomizev1.Kustomization) time.Duration {
+	interval := ks.Spec.Interval.Duration
+	if left := c.states.of(ks).health.left(ks.GetTimeout()); left > 0 {
+		return min(interval, left)
+	}
+	return interval
+}
+
+// retry is a failure that only a change, or time, can cure.
+func retry(ks *kustomizev1.Kustomization, reason string, err error) error {
+	return reconciler.Wait(reason, ks.GetRetryInterval(), err)
+}
+
+func (c *Controller) gone(key types.NamespacedName) {
+	c.states.forget(key)
+	_ = c.watcher.Require(key, nil) // requiring nothing cannot fail
+}
+
+// SetupWithManager registers c with mgr.
+func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
+	wake := newWakes()
+	c.watcher = &apply.Watcher{Clients: c.Clients, Notify: wake.notify}
+	if err := mgr.Add(stopper(c.watcher.Stop)); err != nil {
+		return fmt.Errorf("add watcher: %w", err)
+	}
+	if err := index(mgr); err != nil {
+		return err
+	}
+	workers := c.Workers
+	if workers == 0 {
+		workers = 8
+	}
+	b := ctrl.NewControllerManagedBy(mgr).
+		Named("kustomization").
+		WithOptions(reconciler.Options(workers)).
+		For(&kustomizev1.Kustomization{}, changedByUser()).
+		WatchesRawSource(wake.source()).
+		WatchesRawSource(c.Sources.Watch(c.usersOfSource)).
+		Watches(&kustomizev1.Kustomization{}, c.dependents(), ready()).
+		WatchesMetadata(&corev1.ConfigMap{}, c.usersOf("ConfigMap")).
+		WatchesMetadata(&corev1.Secret{}, c.usersOf("Secret"))
+	return b.Complete(c.loop())
+}
+
+// stopper stops something when the manager stops.
+type stopper func()
+
+func (s stopper) Start(ctx context.Context) error {
+	<-ctx.Done()
+	s()
+	return nil
+}

@@ -1,0 +1,133 @@
+package kustomization
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	"github.com/fluxcd/pkg/apis/meta"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/lockstep-dev/lockstep/reconciler"
+	"github.com/lockstep-dev/lockstep/reconciler/render"
+)
+
+// inputs are the objects that variables come from, by their metadata alone:
+// they tell whether a value can have changed without reading one.
+type inputs []input
+
+type input struct {
+	ref     kustomizev1.SubstituteReference
+	version string // UID and resourceVersion; empty if it is not there
+}
+
+func (r *run) inputs(ctx context.Context) (inputs, error) {
+	if r.ks.Spec.PostBuild == nil {
+		return nil, nil
+	}
+	var in inputs
+	for i, ref := range r.ks.Spec.PostBuild.SubstituteFrom {
+		m := &metav1.PartialObjectMetadata{}
+		m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(ref.Kind))
+		err := r.Metadata.Get(ctx, client.ObjectKey{Namespace: r.ks.Namespace, Name: ref.Name}, m)
+		switch {
+		case apierrors.IsNotFound(err) && ref.Optional:
+			in = append(in, input{ref: ref})
+		case apierrors.IsNotFound(err):
+			return nil, retry(r.ks, meta.BuildFailedReason, r.missing(i, ref))
+		case err != nil:
+			return nil, fmt.Errorf("look up %s %s/%s: %w", ref.Kind, r.ks.Namespace, ref.Name, err)
+		default:
+			in = append(in, input{ref, string(m.UID) + "/" + m.ResourceVersion})
+		}
+	}
+	return in, nil
+}
+
+func (r *run) missing(i int, ref kustomizev1.SubstituteReference) error {
+	return fmt.Errorf("spec.postBuild.substituteFrom[%d]: %s %s/%s does not exist: create it, or set optional: true", i, ref.Kind, r.ks.Namespace, ref.Name)
+}
+
+// key is equal for two runs that would render the same tree alike.
+func (in inputs) key(ks *kustomizev1.Kustomization) (string, error) {
+	spec := ks.Spec.DeepCopy()
+	// What has no influence on the objects.
+	spec.Interval, spec.RetryInterval, spec.Timeout = metav1.Duration{}, nil, nil
+	spec.DependsOn, spec.HealthChecks, spec.Wait, spec.Prune = nil, nil, false, false
+	versions := make([]string, 0, len(in))
+	for _, i := range in {
+		versions = append(versions, i.version)
+	}
+	return digest(map[string]any{"spec": spec, "versions": versions})
+}
+
+// variables reads the values, each object once and as the account that
+// applies. secrets are the values that came from Secrets. With no variables
+// at all it returns nil, and nothing is substituted, as in Flux.
+func (r *run) variables(ctx context.Context, in inputs) (vars map[string]string, secrets []string, err error) {
+	post := r.ks.Spec.PostBuild
+	if post == nil {
+		return nil, nil, nil
+	}
+	vars = map[string]string{}
+	for i, input := range in {
+		if input.version == "" {
+			continue
+		}
+		values, err := r.client.Data(ctx, input.ref.Kind, r.ks.Namespace, input.ref.Name)
+		if apierrors.IsNotFound(err) {
+			return nil, nil, retry(r.ks, meta.BuildFailedReason, r.missing(i, input.ref))
+		}
+		if err != nil {
+			return nil, nil, retry(r.ks, meta.BuildFailedReason,
+				fmt.Errorf("spec.postBuild.substituteFrom[%d]: read %s %s/%s: %w", i, input.ref.Kind, r.ks.Namespace, input.ref.Name, err))
+		}
+		if input.ref.Kind == "Secret" {
+			secrets = slices.AppendSeq(secrets, maps.Values(values))
+		}
+		maps.Copy(vars, values)
+	}
+	maps.Copy(vars, post.Substitute)
+	for name := range vars {
+		if err := render.CheckVariable(name); err != nil {
+			return nil, secrets, retry(r.ks, meta.BuildFailedReason, fmt.Errorf("spec.postBuild: %w", err))
+		}
+	}
+	if len(vars) == 0 && r.ks.GetSubstituteStrategy() != kustomizev1.SubstituteStrategyAlways {
+		return nil, nil, nil
+	}
+	return vars, secrets, nil
+}
+
+// shortest is the length in bytes below which a value is not looked for in
+// messages: a port or "yes" would blank out half of them.
+const shortest = 6
+
+// redact takes the values of Secrets out of an error that is on its way to a
+// condition. What is left keeps the loop's class, but not the chain.
+func (r *run) redact(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	for _, secret := range r.state.rendered.secrets {
+		if len(secret) >= shortest {
+			text = strings.ReplaceAll(text, secret, "[secret]")
+		}
+	}
+	if text == err.Error() {
+		return err
+	}
+	var e *reconciler.Error
+	if errors.As(err, &e) {
+		return &reconciler.Error{Reason: e.Reason, After: e.After, Final: e.Final, Progress: e.Progress, Err: errors.New(text)}
+	}
+	return errors.New(text)
+}
