@@ -31,17 +31,20 @@ type statement struct {
 }
 
 func (st statement) covers(action string, names ...string) bool {
-	any := func(patterns []string, values ...string) bool {
-		for _, p := range patterns {
-			for _, v := range values {
-				if wildcard(p, v) {
-					return true
-				}
+	return matchesAny(st.Actions, action) && matchesAny(st.Resources, names...)
+}
+
+// matchesAny reports whether one of values matches one of patterns; no
+// patterns match everything.
+func matchesAny(patterns []string, values ...string) bool {
+	for _, p := range patterns {
+		for _, v := range values {
+			if wildcard(p, v) {
+				return true
 			}
 		}
-		return len(patterns) == 0
 	}
-	return any(st.Actions, action) && any(st.Resources, names...)
+	return len(patterns) == 0
 }
 
 // wildcard reports whether s matches pattern, in which * stands for anything.
