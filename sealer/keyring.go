@@ -1,0 +1,155 @@
+package sealer
+
+import (
+	"crypto/rsa"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+)
+
+// A Key is a sealing key: the private half, and the certificate that carries
+// the public one.
+type Key struct {
+	Private     *rsa.PrivateKey
+	Certificate *x509.Certificate
+	Fingerprint string // of the public key; see Fingerprint
+}
+
+// NewKey puts the two halves together. It returns an error if they do not
+// belong to each other.
+func NewKey(private *rsa.PrivateKey, cert *x509.Certificate) (Key, error) {
+	if !private.PublicKey.Equal(cert.PublicKey) {
+		return Key{}, errors.New("private key and certificate do not belong together")
+	}
+	fingerprint, err := Fingerprint(&private.PublicKey)
+	if err != nil {
+		return Key{}, err
+	}
+	return Key{Private: private, Certificate: cert, Fingerprint: fingerprint}, nil
+}
+
+// Opened is a value that a Keyring opened, and the fingerprint of the key that
+// did.
+type Opened struct {
+	Value       []byte // secret
+	Fingerprint string
+}
+
+// A Keyring holds the sealing keys of a cluster. Its zero value is empty and
+// ready to use, by many goroutines at once.
+type Keyring struct {
+	mu      sync.RWMutex
+	keys    []Key // newest first; never changed, only replaced
+	changed chan struct{}
+}
+
+// Set replaces the keys. It tells those who wait for Changed if they differ
+// from what was there.
+func (r *Keyring) Set(keys ...Key) {
+	keys = slices.Clone(keys)
+	slices.SortFunc(keys, newestFirst)
+	keys = slices.CompactFunc(keys, sameKey)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if slices.EqualFunc(r.keys, keys, sameKey) {
+		return
+	}
+	r.keys = keys
+	if r.changed != nil {
+		close(r.changed)
+		r.changed = nil
+	}
+}
+
+// newestFirst orders by the time from which a key is valid, as kubeseal's
+// controller does by default; keys of the same second, by fingerprint, so that
+// every replica publishes the same one.
+func newestFirst(a, b Key) int {
+	if c := b.Certificate.NotBefore.Compare(a.Certificate.NotBefore); c != 0 {
+		return c
+	}
+	switch {
+	case a.Fingerprint < b.Fingerprint:
+		return -1
+	case a.Fingerprint > b.Fingerprint:
+		return 1
+	default:
+		return 0
+	}
+}
+
+func sameKey(a, b Key) bool {
+	return a.Fingerprint == b.Fingerprint && a.Certificate.Equal(b.Certificate)
+}
+
+// Changed returns a channel that is closed when the keys next change.
+func (r *Keyring) Changed() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.changed == nil {
+		r.changed = make(chan struct{})
+	}
+	return r.changed
+}
+
+// Newest returns the key that new values are sealed with, and whether there is
+// one.
+func (r *Keyring) Newest() (Key, bool) {
+	keys := r.all()
+	if len(keys) == 0 {
+		return Key{}, false
+	}
+	return keys[0], true
+}
+
+// Len returns how many keys there are.
+func (r *Keyring) Len() int { return len(r.all()) }
+
+func (r *Keyring) all() []Key {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.Clip(r.keys)
+}
+
+// Open opens a sealed value, if it was sealed for at and one of the keys fits.
+// It tries the key with the fingerprint hint first, which may be empty, then
+// the newest: each try costs several milliseconds, and what belongs together
+// was mostly sealed together.
+//
+// Its errors are ErrFormat, ErrNoKey and ErrTamper.
+func (r *Keyring) Open(sealed []byte, at Binding, hint string) (Opened, error) {
+	e, err := parse(sealed)
+	if err != nil {
+		return Opened{}, err
+	}
+	keys, label := r.all(), at.Label()
+	if i := slices.IndexFunc(keys, func(k Key) bool { return k.Fingerprint == hint }); i > 0 {
+		keys = slices.Concat(keys[i:i+1], keys[:i], keys[i+1:])
+	}
+	for _, k := range keys {
+		value, err := e.open(k.Private, label)
+		if errors.Is(err, ErrNoKey) {
+			continue
+		}
+		if err != nil {
+			return Opened{}, err
+		}
+		return Opened{Value: value, Fingerprint: k.Fingerprint}, nil
+	}
+	return Opened{}, noKey(keys, len(e.wrapped))
+}
+
+// noKey names the likely cause: a key size that no key has can only come from
+// another cluster; the rest cannot be told apart.
+func noKey(keys []Key, size int) error {
+	switch {
+	case len(keys) == 0:
+		return fmt.Errorf("%w: there is no sealing key yet", ErrNoKey)
+	case !slices.ContainsFunc(keys, func(k Key) bool { return k.Private.Size() == size }):
+		return fmt.Errorf("%w: it was sealed with a key of %d bits, and none of the %d here has that size", ErrNoKey, size*8, len(keys))
+	default:
+		return fmt.Errorf("%w: it was sealed for another namespace, name or scope, or with the certificate of another cluster", ErrNoKey)
+	}
+}
