@@ -1,0 +1,26 @@
+package v1alpha1
+
+import "k8s.io/apimachinery/pkg/types"
+
+// TargetStatus is the Secret as the controller last wrote it, and what it was
+// made from: with it, a restart opens and writes nothing, and an edit by
+// someone else is told from our own write without a read of its values.
+type TargetStatus struct {
+	// uid of the Secret.
+	UID types.UID `json:"uid"`
+
+	// resourceVersion of the Secret.
+	ResourceVersion string `json:"resourceVersion"`
+
+	// generation of the SealedSecret that it was made from.
+	Generation int64 `json:"generation"`
+
+	// scope that it was opened with. It is an annotation of the SealedSecret,
+	// which no generation counts.
+	Scope string `json:"scope"`
+
+	// key is the fingerprint of the sealing key that opened it. Where the items
+	// were sealed with several, it is the one that opened the first by name.
+	// +optional
+	Key string `json:"key,omitempty"`
+}
