@@ -31,7 +31,7 @@ var crdPackages = []string{ //nolint:gochecknoglobals // a constant
 }
 
 // rulePackages are the packages whose kubebuilder:rbac markers are granted.
-var rulePackages = []string{"./reconciler/...", "./externalsecrets/...", "./cmd/controller"} //nolint:gochecknoglobals // a constant
+var rulePackages = []string{"./reconciler/...", "./externalsecrets/..."} //nolint:gochecknoglobals // a constant
 
 func main() {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
