@@ -24,25 +24,25 @@ const (
 
 // crdPackages are the packages whose kinds the controller serves. Those of Flux
 // hold more kinds than that; see served.
-var crdPackages = []string{ //nolint:gochecknoglobals // a constant
+var crdPackages = []string{
 	"./apis/...",
 	"github.com/fluxcd/source-controller/api/v1",
 	"github.com/fluxcd/kustomize-controller/api/v1",
 }
 
 // rulePackages are the packages whose kubebuilder:rbac markers are granted.
-var rulePackages = []string{"./reconciler/...", "./externalsecrets/..."} //nolint:gochecknoglobals // a constant
+var rulePackages = []string{"./reconciler/...", "./externalsecrets/..."}
 
 func main() {
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer cancel()
-	if err := run(ctx); err != nil {
+	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "generate:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context) error {
+func run() error {
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer cancel()
 	tmp, err := os.MkdirTemp("", "lockstep-generate-")
 	if err != nil {
 		return err
