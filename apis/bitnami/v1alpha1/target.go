@@ -23,4 +23,9 @@ type TargetStatus struct {
 	// were sealed with several, it is the one that opened the first by name.
 	// +optional
 	Key string `json:"key,omitempty"`
+
+	// owned says that the Secret is owned by the SealedSecret. One that is not
+	// is not made again when someone deletes it.
+	// +optional
+	Owned bool `json:"owned,omitempty"`
 }

@@ -1,0 +1,123 @@
+// Package sealedsecret opens a SealedSecret into the Secret of the same name,
+// and keeps that Secret as it is sealed.
+package sealedsecret
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/record"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	bitnamiv1alpha1 "github.com/lockstep-dev/lockstep/apis/bitnami/v1alpha1"
+	"github.com/lockstep-dev/lockstep/reconciler"
+	"github.com/lockstep-dev/lockstep/sealer"
+)
+
+// Controller reconciles SealedSecrets. All fields but Workers are required.
+type Controller struct {
+	Client   client.Client // its cache holds SealedSecrets, and the metadata of Secrets
+	Reader   client.Reader // reads Secrets past the cache
+	Recorder record.EventRecorder
+	Keys     *sealer.Keyring
+
+	// Workers is how many SealedSecrets are worked on at once; 0 means one for
+	// each processor, as opening is all that takes long.
+	Workers int
+}
+
+// +kubebuilder:rbac:groups=bitnami.com,resources=sealedsecrets,verbs=get;list;watch
+// +kubebuilder:rbac:groups=bitnami.com,resources=sealedsecrets/status,verbs=patch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update
+// +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
+
+// SetupWithManager registers c with mgr.
+func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
+	workers := c.Workers
+	if workers == 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("sealedsecret").
+		WithOptions(reconciler.Options(workers)).
+		For(&bitnamiv1alpha1.SealedSecret{}, builder.WithPredicates(reconciler.Changed())).
+		WatchesMetadata(&corev1.Secret{}, sameName()).
+		WatchesRawSource(c.newKeys()).
+		Complete(c.loop())
+}
+
+func (c *Controller) loop() *reconciler.Loop[*bitnamiv1alpha1.SealedSecret] {
+	return &reconciler.Loop[*bitnamiv1alpha1.SealedSecret]{
+		Client:   c.Client,
+		Recorder: c.Recorder,
+		New:      func() *bitnamiv1alpha1.SealedSecret { return &bitnamiv1alpha1.SealedSecret{} },
+		Apply:    c.apply,
+		// Before the keys are loaded nothing can be said about any of them;
+		// newKeys wakes them then.
+		Suspended: func(*bitnamiv1alpha1.SealedSecret) bool { return c.Keys.Len() == 0 },
+		Success: func(*bitnamiv1alpha1.SealedSecret) (string, string) {
+			return bitnamiv1alpha1.ReasonUnsealed, "SealedSecret unsealed successfully"
+		},
+		Observe: func(ss *bitnamiv1alpha1.SealedSecret, _ error) { ss.Status.ObservedGeneration = ss.Generation },
+	}
+}
+
+// apply makes the Secret what the SealedSecret says. Where the status says
+// that it is so already, it opens nothing and asks the API server nothing.
+func (c *Controller) apply(ctx context.Context, ss *bitnamiv1alpha1.SealedSecret) error {
+	live, err := c.metadata(ctx, ss)
+	if err != nil {
+		return err
+	}
+	if current(ss, live) {
+		return nil
+	}
+	wanted, key, err := c.open(ctx, ss)
+	if err != nil {
+		return reconciler.Final(bitnamiv1alpha1.ReasonUnsealFailed, err)
+	}
+	written, err := c.write(ctx, ss, live, wanted)
+	if err != nil {
+		return err
+	}
+	ss.Status.Target = &bitnamiv1alpha1.TargetStatus{
+		UID:             written.UID,
+		ResourceVersion: written.ResourceVersion,
+		Generation:      ss.Generation,
+		Scope:           scopeOf(ss).String(),
+		Key:             key,
+		Owned:           metav1.IsControlledBy(written, ss),
+	}
+	return nil
+}
+
+// metadata returns the metadata of the Secret from the cache, or nil if there
+// is none.
+func (c *Controller) metadata(ctx context.Context, ss *bitnamiv1alpha1.SealedSecret) (*metav1.PartialObjectMetadata, error) {
+	live := &metav1.PartialObjectMetadata{}
+	live.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	if err := c.Client.Get(ctx, client.ObjectKeyFromObject(ss), live); err != nil {
+		if client.IgnoreNotFound(err) == nil {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("read metadata of Secret: %w", err)
+	}
+	return live, nil
+}
+
+// scopeOf returns the scope that the annotations of a SealedSecret name.
+func scopeOf(o metav1.Object) sealer.Scope {
+	switch annotations := o.GetAnnotations(); {
+	case annotations[bitnamiv1alpha1.AnnotationClusterWide] == "true":
+		return sealer.ClusterWide
+	case annotations[bitnamiv1alpha1.AnnotationNamespaceWide] == "true":
+		return sealer.NamespaceWide
+	default:
+		return sealer.Strict
+	}
+}

@@ -1,0 +1,96 @@
+package sealedsecret
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"text/template"
+	"time"
+
+	"github.com/lockstep-dev/lockstep/sealer"
+)
+
+const (
+	// maxOutput is the largest rendered item in bytes: what a Secret can hold.
+	maxOutput = sealer.MaxValue
+
+	// maxRender is how long all templates of one SealedSecret may take
+	// together. Real ones take less than a millisecond; a hundred bcrypt
+	// hashes take five seconds on a busy machine.
+	maxRender = 5 * time.Second
+)
+
+var (
+	errOutput = fmt.Errorf("its output is larger than a Secret can be, %d bytes", maxOutput)
+	errTime   = fmt.Errorf("it takes longer than %v", maxRender)
+	errMemory = fmt.Errorf("its functions return more than %d bytes", maxResults)
+)
+
+// render returns the items of spec.template.data, rendered with the opened
+// items, and the raw text of the other templates, as fields. Its errors name
+// the item and where in the template, but never a value: a template may well
+// put one into its own error.
+func render(ctx context.Context, templates map[string]string, data map[string][]byte) (map[string][]byte, error) {
+	if len(templates) == 0 {
+		return nil, nil
+	}
+	fields := maps.Clone(templates)
+	for item, value := range data {
+		fields[item] = string(value)
+	}
+	ctx, cancel := context.WithTimeout(ctx, maxRender)
+	defer cancel()
+	limits := &budget{ctx: ctx, left: maxResults}
+	functions := limits.functions()
+	out := map[string][]byte{}
+	for _, item := range slices.Sorted(maps.Keys(templates)) {
+		t, err := template.New(item).Funcs(functions).Parse(templates[item])
+		if err != nil {
+			return nil, fmt.Errorf("spec.template.data[%s]: %w", item, err) // of the text in Git, not of values
+		}
+		if err := guard(t); err != nil {
+			return nil, fmt.Errorf("spec.template.data[%s]: %w", item, err)
+		}
+		w := &limited{}
+		if err := t.Execute(w, fields); err != nil {
+			return nil, fmt.Errorf("spec.template.data[%s]: %w", item, mute(err))
+		}
+		out[item] = w.Bytes()
+	}
+	return out, nil
+}
+
+// limited is a buffer that takes maxOutput bytes.
+type limited struct{ bytes.Buffer }
+
+func (l *limited) Write(p []byte) (int, error) {
+	if l.Len()+len(p) > maxOutput {
+		return 0, errOutput
+	}
+	return l.Buffer.Write(p)
+}
+
+var position = regexp.MustCompile(`^template: .*?:(\d+):(\d+): executing `)
+
+// mute keeps of an error of the template engine where it happened, and which
+// of our limits was reached. The rest may hold values.
+func mute(err error) error {
+	for _, limit := range []error{errOutput, errTime, errMemory} {
+		if errors.Is(err, limit) {
+			return limit
+		}
+	}
+	text := "it cannot be rendered"
+	if at := position.FindStringSubmatch(err.Error()); at != nil {
+		text += fmt.Sprintf(": line %s, column %s", at[1], at[2])
+	}
+	if strings.Contains(err.Error(), "error calling fail: ") {
+		text += ": it calls fail"
+	}
+	return errors.New(text + " (the engine's own words are left out, as they may hold secret values)")
+}
