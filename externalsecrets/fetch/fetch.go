@@ -1,0 +1,196 @@
+// Package fetch says which secrets an ExternalSecret needs to read, each once,
+// and makes its values of what was read. It is pure.
+package fetch
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
+	"github.com/lockstep-dev/lockstep/providers"
+)
+
+// Errors of this package. Their text names fields, keys and properties, never
+// values.
+var (
+	ErrUnsupported = errors.New("not supported by this version")
+	ErrMalformed   = errors.New("malformed value")  // the store has a value, but not of the form that the spec needs
+	ErrNoProperty  = errors.New("no such property") // the store has the secret, without the property
+)
+
+// A Read is one secret to read from one store.
+type Read struct {
+	Store esv1.SecretStoreRef
+	Ref   providers.Ref
+}
+
+// String names the read in messages.
+func (r Read) String() string {
+	if r.Ref.Version == "" {
+		return fmt.Sprintf("%q", r.Ref.Path)
+	}
+	return fmt.Sprintf("%q in version %q", r.Ref.Path, r.Ref.Version)
+}
+
+// A Result is what a Read gave: a value, or an error of package providers.
+type Result struct {
+	Value providers.Value
+	Err   error
+}
+
+// A Plan is what an ExternalSecret needs.
+type Plan struct {
+	// Reads are distinct, and in the order in which the spec names them.
+	Reads []Read
+
+	items []item
+}
+
+// item is one entry of data or dataFrom.
+type item struct {
+	field string // path of its remoteRef
+	read  Read
+	ref   esv1.RemoteRef
+	key   string // in the Secret; "" takes every key of the value
+}
+
+// New plans the reads of spec, or returns ErrUnsupported with the path of the
+// field that cannot be served.
+func New(spec *esv1.ExternalSecretSpec) (*Plan, error) {
+	if err := supported(spec); err != nil {
+		return nil, err
+	}
+	p := &Plan{}
+	for i := range spec.DataFrom {
+		d := &spec.DataFrom[i]
+		p.add(item{
+			field: fmt.Sprintf("spec.dataFrom[%d].extract", i),
+			read:  readOf(spec, d.SourceRef, d.Extract),
+			ref:   *d.Extract,
+		})
+	}
+	for i := range spec.Data {
+		d := &spec.Data[i]
+		p.add(item{
+			field: fmt.Sprintf("spec.data[%d].remoteRef", i),
+			read:  readOf(spec, d.SourceRef, &d.RemoteRef),
+			ref:   d.RemoteRef,
+			key:   d.SecretKey,
+		})
+	}
+	return p, nil
+}
+
+// Stores returns the stores that spec names, each once, whether or not the
+// rest of it is supported.
+func Stores(spec *esv1.ExternalSecretSpec) []esv1.SecretStoreRef {
+	found := map[esv1.SecretStoreRef]bool{}
+	add := func(s *esv1.SourceRef) {
+		if ref := storeOf(spec, s); ref.Name != "" {
+			found[ref] = true
+		}
+	}
+	add(nil)
+	for i := range spec.Data {
+		add(spec.Data[i].SourceRef)
+	}
+	for i := range spec.DataFrom {
+		add(spec.DataFrom[i].SourceRef)
+	}
+	return slices.SortedFunc(maps.Keys(found), func(a, b esv1.SecretStoreRef) int {
+		switch {
+		case a.Kind+"/"+a.Name < b.Kind+"/"+b.Name:
+			return -1
+		default:
+			return 1
+		}
+	})
+}
+
+func (p *Plan) add(i item) {
+	if !slices.Contains(p.Reads, i.read) {
+		p.Reads = append(p.Reads, i.read)
+	}
+	p.items = append(p.items, i)
+}
+
+func readOf(spec *esv1.ExternalSecretSpec, source *esv1.SourceRef, ref *esv1.RemoteRef) Read {
+	return Read{Store: storeOf(spec, source), Ref: providers.Ref{Path: ref.Key, Version: ref.Version}}
+}
+
+// storeOf returns the store of an entry, with its kind spelled out.
+func storeOf(spec *esv1.ExternalSecretSpec, source *esv1.SourceRef) esv1.SecretStoreRef {
+	ref := spec.SecretStoreRef
+	if source != nil && source.SecretStoreRef != nil {
+		ref = *source.SecretStoreRef
+	}
+	if ref.Kind == "" {
+		ref.Kind = esv1.SecretStoreKind
+	}
+	return ref
+}
+
+// supported refuses what would otherwise be ignored.
+func supported(spec *esv1.ExternalSecretSpec) error {
+	refuse := func(path string, args ...any) error {
+		return fmt.Errorf(path+" is %w: remove it; nothing was changed", append(args, ErrUnsupported)...)
+	}
+	if spec.SyncWindows != nil {
+		return refuse("spec.syncWindows")
+	}
+	if spec.Target.Manifest != nil {
+		return refuse("spec.target.manifest")
+	}
+	for i := range spec.Data {
+		d := &spec.Data[i]
+		if d.SourceRef != nil && d.SourceRef.GeneratorRef != nil {
+			return refuse("spec.data[%d].sourceRef.generatorRef", i)
+		}
+		if d.RemoteRef.MetadataPolicy == esv1.MetadataPolicyFetch {
+			return refuse("spec.data[%d].remoteRef.metadataPolicy: Fetch", i)
+		}
+	}
+	for i := range spec.DataFrom {
+		d := &spec.DataFrom[i]
+		switch {
+		case d.SourceRef != nil && d.SourceRef.GeneratorRef != nil:
+			return refuse("spec.dataFrom[%d].sourceRef.generatorRef", i)
+		case d.Find != nil:
+			return refuse("spec.dataFrom[%d].find", i)
+		case len(d.Rewrite) > 0:
+			return refuse("spec.dataFrom[%d].rewrite", i)
+		case d.Extract == nil:
+			return fmt.Errorf("spec.dataFrom[%d].extract: %w: an entry of dataFrom needs it", i, providers.ErrInvalid)
+		case d.Extract.MetadataPolicy == esv1.MetadataPolicyFetch:
+			return refuse("spec.dataFrom[%d].extract.metadataPolicy: Fetch", i)
+		}
+	}
+	return complete(spec)
+}
+
+// complete refuses specs in which something needed is missing or twice.
+func complete(spec *esv1.ExternalSecretSpec) error {
+	if len(spec.Data) == 0 && len(spec.DataFrom) == 0 {
+		return fmt.Errorf("spec.data: %w: set data or dataFrom: there is nothing to read", providers.ErrInvalid)
+	}
+	seen := map[string]bool{}
+	for i := range spec.Data {
+		key := spec.Data[i].SecretKey
+		// As in External Secrets Operator, the others may have it twice.
+		if seen[key] && (spec.Target.DeletionPolicy == "" || spec.Target.DeletionPolicy == esv1.DeletionRetain) {
+			return fmt.Errorf("spec.data[%d].secretKey: %w: %q is there already: remove one of them", i, providers.ErrInvalid, key)
+		}
+		seen[key] = true
+		if storeOf(spec, spec.Data[i].SourceRef).Name == "" {
+			return fmt.Errorf("spec.data[%d]: %w: no store is named: set spec.secretStoreRef", i, providers.ErrInvalid)
+		}
+	}
+	for i := range spec.DataFrom {
+		if storeOf(spec, spec.DataFrom[i].SourceRef).Name == "" {
+			return fmt.Errorf("spec.dataFrom[%d]: %w: no store is named: set spec.secretStoreRef", i, providers.ErrInvalid)
+		}
+	}
+	return nil
+}
