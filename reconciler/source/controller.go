@@ -1,0 +1,179 @@
+// Package source keeps what Git repositories hold, in memory and by content:
+// for each GitRepository the newest tree that could be fetched.
+package source
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/fluxcd/pkg/apis/meta"
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+	gitssh "github.com/go-git/go-git/v5/plumbing/transport/ssh"
+	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/record"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/lockstep-dev/lockstep/reconciler"
+)
+
+// Controller reconciles GitRepositories. All fields but the last two are
+// required.
+type Controller struct {
+	Client   client.Client
+	Metadata client.Reader // metadata of Secrets, from a cache
+	Secrets  client.Reader // Secrets, from the API server
+	Recorder record.EventRecorder
+	Store    *Store
+
+	AllowHTTPCredentials bool // send credentials over http:// too
+	Workers              int  // repositories worked on at once; 0 means 4
+
+	states states
+}
+
+// +kubebuilder:rbac:groups=source.toolkit.fluxcd.io,resources=gitrepositories,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=source.toolkit.fluxcd.io,resources=gitrepositories/status,verbs=patch
+// +kubebuilder:rbac:groups=source.toolkit.fluxcd.io,resources=gitrepositories/finalizers,verbs=update
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
+
+// Condition reasons besides those of Flux's API.
+const (
+	reasonURL            = sourcev1.URLInvalidReason
+	reasonAuthentication = sourcev1.AuthenticationFailedReason
+	reasonOperation      = sourcev1.GitOperationFailedReason
+	reasonTooLarge       = "ArtifactTooLarge"
+	reasonUnsupported    = "UnsupportedField"
+)
+
+func (c *Controller) loop() *reconciler.Loop[*sourcev1.GitRepository] {
+	return &reconciler.Loop[*sourcev1.GitRepository]{
+		Client:    c.Client,
+		Recorder:  c.Recorder,
+		New:       func() *sourcev1.GitRepository { return &sourcev1.GitRepository{} },
+		Apply:     c.apply,
+		Every:     func(r *sourcev1.GitRepository) time.Duration { return r.Spec.Interval.Duration },
+		Suspended: func(r *sourcev1.GitRepository) bool { return r.Spec.Suspend },
+		// Flux's finalizer is not needed, but taken off what Flux left behind.
+		Finalizer: sourcev1.SourceFinalizer,
+		Needs:     func(*sourcev1.GitRepository) bool { return false },
+		Finalize:  func(context.Context, *sourcev1.GitRepository) error { return nil },
+		Gone:      c.gone,
+		Success: func(r *sourcev1.GitRepository) (string, string) {
+			return meta.SucceededReason, stored(r.Status.Artifact)
+		},
+		Observe: observe,
+		EventReason: func(ready metav1.Condition) string {
+			if ready.Status == metav1.ConditionTrue {
+				return "NewArtifact"
+			}
+			return ready.Reason
+		},
+	}
+}
+
+func stored(a *meta.Artifact) string {
+	return fmt.Sprintf("stored artifact for revision '%s'", a.Revision)
+}
+
+// observe completes the status as Flux's client expects it.
+func observe(r *sourcev1.GitRepository, err error) {
+	r.Status.ObservedGeneration = r.Generation
+	if at, ok := meta.ReconcileAnnotationValue(r.GetAnnotations()); ok {
+		r.Status.SetLastHandledReconcileRequest(at)
+	}
+	conditions := &r.Status.Conditions
+	if err == nil {
+		apimeta.RemoveStatusCondition(conditions, sourcev1.FetchFailedCondition)
+		apimeta.SetStatusCondition(conditions, metav1.Condition{
+			Type: sourcev1.ArtifactInStorageCondition, Status: metav1.ConditionTrue, Reason: meta.SucceededReason,
+			Message: stored(r.Status.Artifact), ObservedGeneration: r.Generation,
+		})
+		return
+	}
+	if ready := apimeta.FindStatusCondition(*conditions, reconciler.Ready); ready != nil {
+		apimeta.SetStatusCondition(conditions, metav1.Condition{
+			Type: sourcev1.FetchFailedCondition, Status: metav1.ConditionTrue, Reason: ready.Reason,
+			Message: ready.Message, ObservedGeneration: r.Generation,
+		})
+	}
+}
+
+// apply makes the store hold what the repository holds. On failure the store
+// keeps what it has.
+func (c *Controller) apply(ctx context.Context, r *sourcev1.GitRepository) error {
+	if err := supported(r); err != nil {
+		return reconciler.Final(reasonUnsupported, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout(r))
+	defer cancel()
+	secret, err := c.credentials(ctx, r)
+	if err != nil {
+		return err
+	}
+	snapshot, err := c.states.of(r).refresh(ctx, fetching{r, secret, c.AllowHTTPCredentials})
+	if err != nil {
+		return classify(r, err, secret)
+	}
+	return c.keep(r, snapshot)
+}
+
+// keep publishes a snapshot, if it is news, and describes it in the status.
+func (c *Controller) keep(r *sourcev1.GitRepository, s Snapshot) error {
+	if was, ok := c.Store.Get(sourcev1.GitRepositoryKind, r.Namespace, r.Name); !ok || was != s {
+		c.Store.Put(sourcev1.GitRepositoryKind, r.Namespace, r.Name, s)
+	}
+	r.Status.ObservedIgnore = r.Spec.Ignore
+	a := r.Status.Artifact
+	if a != nil && a.Revision == s.Revision && a.Digest == s.Tree.Digest() {
+		return nil
+	}
+	path := fmt.Sprintf("gitrepository/%s/%s/%s", r.Namespace, r.Name, s.Tree.Digest()[len("sha256:"):])
+	size := s.Tree.Size()
+	r.Status.Artifact = &meta.Artifact{
+		Path: path,
+		// Nothing is served there: the tree does not leave the process.
+		URL:      "lockstep:///" + path,
+		Revision: s.Revision, Digest: s.Tree.Digest(), Size: &size, LastUpdateTime: metav1.Now(),
+	}
+	return nil
+}
+
+// defaultTimeout is Flux's.
+const defaultTimeout = time.Minute
+
+func timeout(r *sourcev1.GitRepository) time.Duration {
+	if r.Spec.Timeout != nil && r.Spec.Timeout.Duration > 0 {
+		return r.Spec.Timeout.Duration
+	}
+	return defaultTimeout
+}
+
+func (c *Controller) gone(key types.NamespacedName) {
+	c.states.forget(key)
+	c.Store.Delete(sourcev1.GitRepositoryKind, key.Namespace, key.Name)
+}
+
+// SetupWithManager registers c with mgr.
+func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
+	gitssh.DefaultSSHConfig = nil // or an ssh_config file would have a say
+	if err := index(mgr); err != nil {
+		return err
+	}
+	workers := c.Workers
+	if workers == 0 {
+		workers = 4
+	}
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("gitrepository").
+		WithOptions(reconciler.Options(workers)).
+		For(&sourcev1.GitRepository{}, builder.WithPredicates(reconciler.Changed())).
+		WatchesMetadata(&corev1.Secret{}, c.usersOfSecret()).
+		Complete(c.loop())
+}

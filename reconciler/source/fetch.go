@@ -1,0 +1,142 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
+	"github.com/go-git/go-git/v5/plumbing/transport"
+	"github.com/go-git/go-git/v5/storage/memory"
+)
+
+// Limits of what a server may send.
+const (
+	maxPack     = 512 << 20 // bytes; GitHub warns of repositories above 1 GiB, whose newest commit is a part of that
+	maxInflated = 1 << 30   // bytes of all objects, which are held in memory while the tree is made
+	maxObjects  = 2_000_000 // of a history that is fetched for a pinned commit; the Linux kernel's newest commit has 100,000
+)
+
+// session is a conversation with a Git server about one repository: at most a
+// listing of its refs and one pack.
+type session struct {
+	transport.UploadPackSession
+	listed *packp.AdvRefs
+}
+
+// list asks which refs there are, and returns the commit that ref means.
+func (s *session) list(ctx context.Context, ref sourcev1.GitRepositoryRef) (target, error) {
+	var err error
+	if s.listed, err = s.AdvertisedReferencesContext(ctx); err != nil {
+		return target{}, err
+	}
+	t, err := choose(ref, s.listed)
+	if err != nil {
+		return target{}, &refError{err}
+	}
+	return t, nil
+}
+
+// refError is about spec.ref, and not about the server.
+type refError struct{ err error }
+
+func (e *refError) Error() string { return e.err.Error() }
+func (e *refError) Unwrap() error { return e.err }
+
+// fetch gets the objects of t: of its commit alone, where the server gives
+// that by itself, and else of the branch with its history.
+func (s *session) fetch(ctx context.Context, t target) (*memory.Storage, error) {
+	request := packp.NewUploadPackRequestFromCapabilities(s.listed.Capabilities)
+	alone := t.branch.IsZero() ||
+		s.listed.Capabilities.Supports(capability.AllowReachableSHA1InWant) || s.listed.Capabilities.Supports(capability.AllowTipSHA1InWant)
+	request.Wants = []plumbing.Hash{t.hash}
+	if !alone {
+		request.Wants[0] = t.branch
+	}
+	if alone && s.listed.Capabilities.Supports(capability.Shallow) {
+		request.Depth = packp.DepthCommits(1)
+		if err := request.Capabilities.Set(capability.Shallow); err != nil {
+			return nil, err
+		}
+	}
+	if s.listed.Capabilities.Supports(capability.NoProgress) {
+		if err := request.Capabilities.Set(capability.NoProgress); err != nil {
+			return nil, err
+		}
+	}
+	answer, err := s.UploadPack(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Close()
+	objects := memory.NewStorage()
+	if err := unpack(objects, demux(request.Capabilities, answer)); err != nil {
+		return nil, err
+	}
+	if _, err := object.GetCommit(objects, t.hash); errors.Is(err, plumbing.ErrObjectNotFound) {
+		return nil, &refError{fmt.Errorf("spec.ref.commit: %s: %w; push it, or name its branch in spec.ref.branch", t.hash, errNotReachable)}
+	}
+	return objects, nil
+}
+
+// demux takes the pack out of the server's stream, in which it may be wrapped.
+func demux(agreed *capability.List, r io.Reader) io.Reader {
+	switch {
+	case agreed.Supports(capability.Sideband64k):
+		return sideband.NewDemuxer(sideband.Sideband64k, r)
+	case agreed.Supports(capability.Sideband):
+		return sideband.NewDemuxer(sideband.Sideband, r)
+	default:
+		return r
+	}
+}
+
+// unpack reads a pack into objects. Each object's name is computed from its
+// content, so that what a name finds is what it names.
+func unpack(objects *memory.Storage, r io.Reader) error {
+	limited := &io.LimitedReader{R: r, N: maxPack}
+	parser, err := packfile.NewParserWithStorage(packfile.NewScanner(limited), objects, &budget{})
+	if err != nil {
+		return fmt.Errorf("read pack: %w", err)
+	}
+	if _, err = parser.Parse(); err != nil {
+		if limited.N <= 0 {
+			return fmt.Errorf("the server sends more than %d bytes: %w", maxPack, errTooLarge)
+		}
+		return fmt.Errorf("read pack: %w", err)
+	}
+	return nil
+}
+
+var errTooLarge = errors.New("the repository is too large")
+
+// budget is a packfile.Observer that ends the reading of a pack that would not
+// fit into memory, before it is there.
+type budget struct{ inflated int64 }
+
+// OnHeader, OnInflatedObjectHeader, OnInflatedObjectContent and OnFooter
+// implement packfile.Observer.
+
+func (b *budget) OnHeader(count uint32) error {
+	if count > maxObjects {
+		return fmt.Errorf("the pack has %d objects, more than %d: %w", count, maxObjects, errTooLarge)
+	}
+	return nil
+}
+
+func (b *budget) OnInflatedObjectHeader(_ plumbing.ObjectType, size, _ int64) error {
+	if b.inflated += size; b.inflated > maxInflated {
+		return fmt.Errorf("the objects have more than %d bytes: %w", maxInflated, errTooLarge)
+	}
+	return nil
+}
+
+func (b *budget) OnInflatedObjectContent(plumbing.Hash, int64, uint32, []byte) error { return nil }
+func (b *budget) OnFooter(plumbing.Hash) error                                       { return nil }
