@@ -1,0 +1,221 @@
+package vault
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
+	"github.com/lockstep-dev/lockstep/providers"
+)
+
+const (
+	// requestTimeout is how long one request may take: a read of KV takes
+	// milliseconds, and a server that hangs must not hold up others.
+	requestTimeout = 10 * time.Second
+	// dialTimeout is how long a connection may take to come about.
+	dialTimeout = 5 * time.Second
+	// maxBody is how large an answer may be: a secret has 1 MiB
+	// (max_entry_size of the raft storage), and JSON can make six bytes of one.
+	maxBody = 8 << 20
+)
+
+// client sends requests to one server.
+type client struct {
+	http    *http.Client
+	base    *url.URL
+	address string // scheme and host, for messages
+}
+
+func newClient(ctx context.Context, p *esv1.VaultProvider, refs providers.References) (*client, error) {
+	base, err := url.Parse(p.Server)
+	if err != nil || base.Host == "" || (base.Scheme != "https" && base.Scheme != "http") {
+		return nil, fmt.Errorf("spec.provider.vault.server: %w: it must be a URL such as https://vault.example.com:8200", providers.ErrInvalid)
+	}
+	if base.User != nil || base.RawQuery != "" || base.Fragment != "" {
+		return nil, fmt.Errorf("spec.provider.vault.server: %w: it must have no user, no query and no fragment", providers.ErrInvalid)
+	}
+	roots, err := roots(ctx, p, refs)
+	if err != nil {
+		return nil, err
+	}
+	return &client{base: base, address: base.Scheme + "://" + base.Host, http: &http.Client{
+		Timeout: requestTimeout,
+		Transport: &http.Transport{
+			DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
+			TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+			TLSHandshakeTimeout: dialTimeout,
+			ForceAttemptHTTP2:   true,
+			MaxIdleConnsPerHost: 8,
+			IdleConnTimeout:     90 * time.Second,
+		},
+		// A redirect would carry the token to whom the server names.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}, nil
+}
+
+// roots returns who may sign for the server; nil is the system's.
+func roots(ctx context.Context, p *esv1.VaultProvider, refs providers.References) (*x509.CertPool, error) {
+	field, bundle := "caBundle", p.CABundle
+	if len(bundle) == 0 && p.CAProvider != nil {
+		var err error
+		field = "caProvider"
+		if bundle, err = refs.CA(ctx, *p.CAProvider); err != nil {
+			return nil, fmt.Errorf("spec.provider.vault.caProvider: %w", err)
+		}
+	}
+	if len(bundle) == 0 && p.CAProvider == nil {
+		return nil, nil
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(bundle) {
+		return nil, fmt.Errorf("spec.provider.vault.%s: %w: it has no PEM certificate", field, providers.ErrInvalid)
+	}
+	return pool, nil
+}
+
+// request is what to send. path is below /v1/; body is nil or becomes JSON.
+type request struct {
+	method, path, namespace string
+	query                   url.Values
+	token                   providers.Value
+	body                    map[string]string
+}
+
+// answer is what came back.
+type answer struct {
+	status   int
+	wait     time.Duration // that Retry-After asks for
+	Data     json.RawMessage
+	Auth     *auth
+	Errors   []string // never quoted: they may repeat what was sent
+	Warnings []string
+}
+
+// auth is the token of a login.
+type auth struct {
+	ClientToken   string `json:"client_token"`
+	LeaseDuration int    `json:"lease_duration"` // seconds; 0: for ever
+}
+
+// do sends q. The answer may have any status that Vault itself gives; anything
+// that is not from Vault is an error, so that no proxy can say that a secret
+// is gone.
+func (c *client) do(ctx context.Context, q request) (answer, error) {
+	sent, err := c.build(ctx, q)
+	if err != nil {
+		return answer{}, err
+	}
+	got, err := c.http.Do(sent)
+	if err != nil {
+		return answer{}, c.unreached(ctx, err)
+	}
+	defer got.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(got.Body, maxBody+1))
+	if err != nil {
+		return answer{}, c.unreached(ctx, err)
+	}
+	defer clear(body)
+	if len(body) > maxBody {
+		return answer{}, fmt.Errorf("%w: Vault at %s answers with more than %d MiB", providers.ErrInvalid, c.address, maxBody>>20)
+	}
+	a := answer{status: got.StatusCode, wait: retryAfter(got.Header)}
+	if err := json.Unmarshal(body, &a); err != nil && (a.status == http.StatusOK || a.status == http.StatusNotFound) {
+		return answer{}, fmt.Errorf("%w: what answers at %s with status %d is not Vault", providers.ErrUnavailable, c.address, a.status)
+	}
+	return a, nil
+}
+
+func (c *client) build(ctx context.Context, q request) (*http.Request, error) {
+	var body io.Reader
+	if q.body != nil {
+		encoded, err := json.Marshal(q.body)
+		if err != nil {
+			return nil, fmt.Errorf("%w: a credential is not valid UTF-8", providers.ErrInvalid)
+		}
+		body = bytes.NewReader(encoded)
+	}
+	target := *c.base
+	target.Path = strings.TrimSuffix(c.base.Path, "/") + "/v1/" + q.path
+	target.RawPath = ""
+	target.RawQuery = q.query.Encode()
+	sent, err := http.NewRequestWithContext(ctx, q.method, target.String(), body)
+	if err != nil {
+		return nil, fmt.Errorf("%w: no request can be made for %s", providers.ErrInvalid, q.path)
+	}
+	sent.Header.Set("X-Vault-Request", "true") // a Vault Agent may insist on it
+	if token := q.token.Bytes(); len(token) > 0 {
+		sent.Header.Set("X-Vault-Token", string(token))
+	}
+	if q.namespace != "" {
+		sent.Header.Set("X-Vault-Namespace", q.namespace)
+	}
+	return sent, nil
+}
+
+// unreached says why there was no answer, in our words.
+func (c *client) unreached(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("request to Vault at %s: %w", c.address, ctx.Err())
+	}
+	var (
+		untrusted *tls.CertificateVerificationError
+		name      *net.DNSError
+		timeout   net.Error
+	)
+	why := "no connection"
+	switch {
+	case errors.As(err, &untrusted):
+		why = "its certificate is not trusted; set caBundle or caProvider to who signed it"
+	case errors.Is(err, http.ErrSchemeMismatch):
+		why = "it does not speak TLS"
+	case errors.As(err, &name):
+		why = "its name cannot be resolved"
+	case errors.As(err, &timeout) && timeout.Timeout():
+		why = "it did not answer within " + requestTimeout.String()
+	}
+	return fmt.Errorf("%w: Vault at %s: %s", providers.ErrUnavailable, c.address, why)
+}
+
+// unexpected says what a status means that no request is meant to get.
+func (c *client) unexpected(a answer) error {
+	switch {
+	case a.status == http.StatusTooManyRequests:
+		return fmt.Errorf("request to Vault at %s: %w", c.address, providers.Throttled{After: a.wait})
+	case a.says("sealed"):
+		return fmt.Errorf("%w: Vault at %s is sealed: unseal it", providers.ErrUnavailable, c.address)
+	case a.says("upgrading"):
+		return fmt.Errorf("%w: Vault at %s is still setting up the engine", providers.ErrUnavailable, c.address)
+	case a.status >= 300 && a.status < 400:
+		return fmt.Errorf("%w: Vault at %s redirects elsewhere (status %d), which is not followed: set spec.provider.vault.server to the address that serves",
+			providers.ErrUnavailable, c.address, a.status)
+	case a.status == http.StatusBadRequest:
+		return fmt.Errorf("%w: Vault at %s refuses the request (status 400)", providers.ErrInvalid, c.address)
+	}
+	return fmt.Errorf("%w: Vault at %s answers with status %d", providers.ErrUnavailable, c.address, a.status)
+}
+
+// says reports whether an error of a has word in it.
+func (a answer) says(word string) bool {
+	return strings.Contains(strings.ToLower(strings.Join(a.Errors, "\n")), word)
+}
+
+// retryAfter reads the header of that name, in seconds; 0 if it has none.
+func retryAfter(h http.Header) time.Duration {
+	seconds, err := strconv.ParseUint(h.Get("Retry-After"), 10, 16)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
+}

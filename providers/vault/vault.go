@@ -1,0 +1,147 @@
+package vault
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/lockstep-dev/lockstep/providers"
+)
+
+// Open checks the settings and logs in. It serves the auth methods
+// tokenSecretRef, appRole and kubernetes; any other setting that it does not
+// serve is an ErrInvalid that names it.
+func Open(ctx context.Context, config providers.Config) (providers.Reader, error) {
+	p := config.Provider.Vault
+	if p == nil {
+		return nil, fmt.Errorf("spec.provider.vault: %w: it is missing", providers.ErrInvalid)
+	}
+	if err := checkServed(p); err != nil {
+		return nil, err
+	}
+	c, err := newClient(ctx, p, config.References)
+	if err != nil {
+		return nil, err
+	}
+	login, err := newLogin(c, p, config.References)
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{client: c, engine: newEngine(p), namespace: orEmpty(p.Namespace), session: &session{login: login}}
+	if _, err := r.session.token(ctx, providers.Value{}); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// reader reads the secrets of one store.
+type reader struct {
+	client    *client
+	engine    engine
+	namespace string
+	session   *session
+}
+
+// Read implements providers.Reader. The value is the JSON object that the
+// secret holds. It takes one request while the token is valid.
+func (r *reader) Read(ctx context.Context, ref providers.Ref) (providers.Value, error) {
+	where, err := r.engine.locate(ref)
+	if err != nil {
+		return providers.Value{}, err
+	}
+	token, err := r.session.token(ctx, providers.Value{})
+	if err != nil {
+		return providers.Value{}, err
+	}
+	get := request{method: http.MethodGet, path: where.path, query: where.query, namespace: r.namespace, token: token}
+	a, err := r.client.do(ctx, get)
+	if err == nil && a.status == http.StatusForbidden {
+		a, err = r.again(ctx, get, a)
+	}
+	if err != nil {
+		return providers.Value{}, fmt.Errorf("read secret %q: %w", ref.Path, err)
+	}
+	v, err := r.value(a, where)
+	if err != nil {
+		return providers.Value{}, fmt.Errorf("read secret %q: %w", ref.Path, err)
+	}
+	return v, nil
+}
+
+// again repeats a request that was denied if that was because of its token: a
+// token that was revoked is denied as one is that lacks a right.
+func (r *reader) again(ctx context.Context, get request, denied answer) (answer, error) {
+	if len(get.token.Bytes()) == 0 {
+		return denied, nil // the token is a proxy's
+	}
+	alive, err := r.client.do(ctx, request{method: http.MethodGet, path: "auth/token/lookup-self", namespace: get.namespace, token: get.token})
+	if err != nil || alive.status == http.StatusOK {
+		return denied, err
+	}
+	token, err := r.session.token(ctx, get.token)
+	if err != nil {
+		return answer{}, err
+	}
+	if token.Equal(get.token) {
+		return answer{}, fmt.Errorf("%w: Vault at %s does not accept the token: it has expired or was revoked; write a new one to the Secret of auth.tokenSecretRef",
+			providers.ErrDenied, r.client.address)
+	}
+	get.token = token
+	return r.client.do(ctx, get)
+}
+
+// value takes the secret out of an answer.
+func (r *reader) value(a answer, where location) (providers.Value, error) {
+	if err := r.refused(a, where); err != nil {
+		return providers.Value{}, err
+	}
+	data := a.Data
+	if r.engine.versioned {
+		var secret struct{ Data, Metadata json.RawMessage }
+		if err := json.Unmarshal(a.Data, &secret); err != nil || secret.Metadata == nil {
+			return providers.Value{}, fmt.Errorf("%w: the KV engine %q of Vault at %s has version 1: set spec.provider.vault.version to v1",
+				providers.ErrInvalid, where.mount, r.client.address)
+		}
+		data = secret.Data
+	}
+	if absent(data) {
+		return providers.Value{}, fmt.Errorf("%w: it was deleted from the KV engine %q of Vault at %s", providers.ErrNotFound, where.mount, r.client.address)
+	}
+	return providers.NewValue(data), nil
+}
+
+// refused returns why a is no answer with a secret in it; nil if it is one.
+func (r *reader) refused(a answer, where location) error {
+	at := r.client.address
+	switch {
+	case a.status == http.StatusOK:
+		return nil
+	case a.status == http.StatusForbidden:
+		return fmt.Errorf("%w: Vault at %s does not allow to read %s: add it to the policy of the role or token", providers.ErrDenied, at, where.path)
+	case a.status != http.StatusNotFound:
+		return r.client.unexpected(a)
+	case len(a.Warnings) > 0 && absent(a.Data):
+		// What an engine of version 2 answers to a path of version 1.
+		return fmt.Errorf("%w: the KV engine %q of Vault at %s has version 2: set spec.provider.vault.version to v2", providers.ErrInvalid, where.mount, at)
+	case len(a.Errors) > 0:
+		// Not an ErrNotFound: a missing engine must not look like a deleted
+		// secret. Not an ErrInvalid either: it may be mounted later.
+		return fmt.Errorf("%w: Vault at %s has no engine at %q: set spec.provider.vault.path to where it is mounted, or mount it", providers.ErrDenied, at, where.mount)
+	}
+	if where.query != nil {
+		return fmt.Errorf("%w: no such version in the KV engine %q of Vault at %s", providers.ErrNotFound, where.mount, at)
+	}
+	return fmt.Errorf("%w: not in the KV engine %q of Vault at %s", providers.ErrNotFound, where.mount, at)
+}
+
+// absent reports whether there is nothing but a null.
+func absent(data json.RawMessage) bool { return len(data) == 0 || bytes.Equal(data, []byte("null")) }
+
+func orEmpty(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
