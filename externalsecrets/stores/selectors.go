@@ -1,0 +1,109 @@
+package stores
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
+	"github.com/lockstep-dev/lockstep/providers"
+)
+
+// Kinds of objects that a store refers to.
+const (
+	kindSecret         = "Secret"
+	kindConfigMap      = "ConfigMap"
+	kindServiceAccount = "ServiceAccount"
+)
+
+// selector is a reference out of a store's spec.
+type selector struct {
+	field     string // path in the store
+	kind      string
+	namespace *string
+	name      string
+}
+
+// selectors finds every reference in the settings of a provider, by the type
+// of its fields, so that no provider can have one that is overlooked.
+func selectors(p *esv1.SecretStoreProvider) []selector {
+	var found []selector
+	if p != nil {
+		find(reflect.ValueOf(*p), "spec.provider", &found)
+	}
+	return found
+}
+
+func find(v reflect.Value, field string, found *[]selector) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			find(v.Elem(), field, found)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			find(v.Index(i), fmt.Sprintf("%s[%d]", field, i), found)
+		}
+	case reflect.Struct:
+		if s, ok := selectorOf(v.Interface()); ok {
+			if s.name != "" {
+				s.field = field
+				*found = append(*found, s)
+			}
+			return
+		}
+		for i := range v.NumField() {
+			if name := v.Type().Field(i).Tag.Get("json"); name != "-" {
+				find(v.Field(i), field+"."+strings.Split(name, ",")[0], found)
+			}
+		}
+	}
+}
+
+func selectorOf(v any) (selector, bool) {
+	switch s := v.(type) {
+	case esv1.SecretKeySelector:
+		return selector{kind: kindSecret, namespace: s.Namespace, name: s.Name}, true
+	case esv1.ServiceAccountSelector:
+		return selector{kind: kindServiceAccount, namespace: s.Namespace, name: s.Name}, true
+	case esv1.CAProvider:
+		return selector{kind: string(s.Type), namespace: s.Namespace, name: s.Name}, true
+	default:
+		return selector{}, false
+	}
+}
+
+// usesReferent reports whether a ClusterSecretStore depends on the namespace
+// of the object that uses it: a reference of it names none. Of a provider
+// whose settings have no type here, nothing is known, so it does.
+func usesReferent(p *esv1.SecretStoreProvider) bool {
+	for _, s := range selectors(p) {
+		if s.namespace == nil || *s.namespace == "" {
+			return true
+		}
+	}
+	return p != nil && len(p.Other) > 0
+}
+
+// scope is where a store may read: the one function that decides it.
+type scope struct {
+	store    string // for messages
+	own      string // namespace of a SecretStore; "" for a ClusterSecretStore
+	referent string // namespace of the object that uses a ClusterSecretStore; "" if unknown
+}
+
+// namespace returns the namespace that a reference means, or why it may not.
+func (s scope) namespace(field string, wanted *string) (string, error) {
+	switch {
+	case s.own != "" && (wanted == nil || *wanted == "" || *wanted == s.own):
+		return s.own, nil
+	case s.own != "":
+		return "", fmt.Errorf("%s: %w: namespace %q is not that of the SecretStore, %q: move one of them, or use a ClusterSecretStore", field, providers.ErrInvalid, *wanted, s.own)
+	case wanted != nil && *wanted != "":
+		return *wanted, nil
+	case s.referent != "":
+		return s.referent, nil
+	default:
+		return "", fmt.Errorf("%s: %w", field, errReferent)
+	}
+}
