@@ -33,7 +33,7 @@ import (
 // Controller keeps a Keyring in line with the key Secrets of one namespace, in
 // every replica; only the leader makes a key. All fields but Addr are required.
 type Controller struct {
-	Client client.Client // its cache holds the metadata of Secrets
+	Client client.Client
 	Reader client.Reader // reads Secrets past the cache
 	Ring   *sealer.Keyring
 
@@ -42,6 +42,10 @@ type Controller struct {
 	KeySize   int           // of a new key, in bits
 	TTL       time.Duration // validity of a new key's certificate
 	Addr      string        // of the HTTP API, as in net.Listen; empty serves none
+
+	// cached holds the metadata of Secrets. It is not Client, which may be told
+	// to read Secrets past its cache, and then does so for metadata too.
+	cached client.Reader
 
 	mu     sync.Mutex
 	loaded map[string]loaded // by the name of the Secret; nil before the first load
@@ -58,6 +62,7 @@ type loaded struct {
 
 // SetupWithManager registers c, and its HTTP server, with mgr.
 func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
+	c.cached = mgr.GetCache()
 	if err := mgr.Add(manager.RunnableFunc(c.ensure)); err != nil {
 		return fmt.Errorf("add maker of keys: %w", err)
 	}
@@ -100,7 +105,7 @@ func (c *Controller) isKey(o client.Object) bool {
 func (c *Controller) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	meta := &metav1.PartialObjectMetadata{}
 	meta.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-	err := c.Client.Get(ctx, req.NamespacedName, meta)
+	err := c.cached.Get(ctx, req.NamespacedName, meta)
 	if client.IgnoreNotFound(err) != nil {
 		return reconcile.Result{}, fmt.Errorf("read metadata of key Secret: %w", err)
 	}

@@ -21,7 +21,7 @@ import (
 
 // Controller reconciles SealedSecrets. All fields but Workers are required.
 type Controller struct {
-	Client   client.Client // its cache holds SealedSecrets, and the metadata of Secrets
+	Client   client.Client
 	Reader   client.Reader // reads Secrets past the cache
 	Recorder record.EventRecorder
 	Keys     *sealer.Keyring
@@ -29,6 +29,10 @@ type Controller struct {
 	// Workers is how many SealedSecrets are worked on at once; 0 means one for
 	// each processor, as opening is all that takes long.
 	Workers int
+
+	// cached holds the metadata of Secrets. It is not Client, which may be told
+	// to read Secrets past its cache, and then does so for metadata too.
+	cached client.Reader
 }
 
 // +kubebuilder:rbac:groups=bitnami.com,resources=sealedsecrets,verbs=get;list;watch
@@ -38,6 +42,7 @@ type Controller struct {
 
 // SetupWithManager registers c with mgr.
 func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
+	c.cached = mgr.GetCache()
 	workers := c.Workers
 	if workers == 0 {
 		workers = runtime.GOMAXPROCS(0)
@@ -101,7 +106,7 @@ func (c *Controller) apply(ctx context.Context, ss *bitnamiv1alpha1.SealedSecret
 func (c *Controller) metadata(ctx context.Context, ss *bitnamiv1alpha1.SealedSecret) (*metav1.PartialObjectMetadata, error) {
 	live := &metav1.PartialObjectMetadata{}
 	live.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-	if err := c.Client.Get(ctx, client.ObjectKeyFromObject(ss), live); err != nil {
+	if err := c.cached.Get(ctx, client.ObjectKeyFromObject(ss), live); err != nil {
 		if client.IgnoreNotFound(err) == nil {
 			return nil, nil
 		}
