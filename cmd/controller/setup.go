@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+
+	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+
+	bitnamiv1alpha1 "github.com/lockstep-dev/lockstep/apis/bitnami/v1alpha1"
+	"github.com/lockstep-dev/lockstep/reconciler"
+	"github.com/lockstep-dev/lockstep/reconciler/apply"
+	"github.com/lockstep-dev/lockstep/reconciler/keys"
+	"github.com/lockstep-dev/lockstep/reconciler/kustomization"
+	"github.com/lockstep-dev/lockstep/reconciler/sealedsecret"
+	"github.com/lockstep-dev/lockstep/reconciler/source"
+	"github.com/lockstep-dev/lockstep/sealer"
+)
+
+// newScheme holds the kinds that are served, and those of Kubernetes.
+func newScheme() *runtime.Scheme {
+	s := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{
+		clientgoscheme.AddToScheme, sourcev1.AddToScheme, kustomizev1.AddToScheme, bitnamiv1alpha1.AddToScheme,
+	} {
+		utilruntime.Must(add(s)) // fails only if a kind is registered twice
+	}
+	return s
+}
+
+// setup is the table of contents of the suite: one line per controller.
+func setup(mgr ctrl.Manager, o *options) error {
+	account, err := o.account()
+	if err != nil {
+		return err
+	}
+	c, reader, metadata := mgr.GetClient(), mgr.GetAPIReader(), mgr.GetCache()
+	events := mgr.GetEventRecorderFor("lockstep") //nolint:staticcheck // SA1019: the new events API has no counterpart of the series that people's dashboards read
+	refs := reconciler.References{AllowCrossNamespace: o.allowCrossNamespaceRefs}
+	clients := &apply.Clients{Config: mgr.GetConfig(), Mapper: mgr.GetRESTMapper()}
+	ring, sources := &sealer.Keyring{}, source.NewStore()
+
+	for _, r := range []interface{ SetupWithManager(ctrl.Manager) error }{
+		&source.Controller{Client: c, Metadata: metadata, Secrets: reader, Recorder: events, Store: sources, AllowHTTPCredentials: o.allowHTTPCredentials},
+		&kustomization.Controller{Client: c, Metadata: metadata, Recorder: events, Sources: sources, Clients: clients, Account: account, References: refs},
+		&keys.Controller{Client: c, Reader: reader, Ring: ring, Namespace: o.namespace, Prefix: o.keyPrefix, KeySize: o.keySize, TTL: o.keyTTL, Addr: o.sealingAddr},
+		&sealedsecret.Controller{Client: c, Reader: reader, Recorder: events, Keys: ring},
+	} {
+		if err := r.SetupWithManager(mgr); err != nil {
+			return fmt.Errorf("set up %T: %w", r, err)
+		}
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return fmt.Errorf("add health check: %w", err)
+	}
+	if err := mgr.AddReadyzCheck("ping", healthz.Ping); err != nil {
+		return fmt.Errorf("add readiness check: %w", err)
+	}
+	return nil
+}
