@@ -41,6 +41,7 @@ var programs = map[string]program{
 	"aws":          {dir: "test/servers/aws", shared: []string{"test/servers/serve"}, pkg: ".", cost: "half a minute"},
 	"git":          {dir: "test/servers/git", shared: []string{"test/servers/serve"}, pkg: ".", cost: "20 seconds"},
 	"kwok":         {dir: "test/servers/kwok", pkg: ".", cost: "2 to 4 minutes"},
+	"kubeseal":     {dir: "tools/kubeseal", pkg: "github.com/bitnami-labs/sealed-secrets/cmd/kubeseal", cost: "2 to 3 minutes"},
 }
 
 func versionFlags(v string) string {
@@ -51,7 +52,9 @@ func versionFlags(v string) string {
 }
 
 // Programs returns the names that Binary knows, in the order in which to build them.
-func Programs() []string { return []string{"controlplane", "vault", "kwok", "aws", "git"} }
+func Programs() []string {
+	return []string{"controlplane", "vault", "kwok", "aws", "git", "kubeseal"}
+}
 
 // Binary returns the path of the named program, and builds it first if the
 // cache does not hold it: one file per name, content of the program's module
@@ -62,7 +65,7 @@ func Binary(ctx context.Context, name string, progress io.Writer) (string, error
 	if !ok {
 		return "", fmt.Errorf("testenv: no program %q; there are %s", name, strings.Join(Programs(), ", "))
 	}
-	root, err := repositoryRoot()
+	root, err := Root()
 	if err != nil {
 		return "", err
 	}
@@ -95,7 +98,8 @@ func Binary(ctx context.Context, name string, progress io.Writer) (string, error
 	return path, nil
 }
 
-func repositoryRoot() (string, error) {
+// Root returns the folder of the main module, at or above the working folder.
+func Root() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", fmt.Errorf("testenv: find the repository: %w", err)
