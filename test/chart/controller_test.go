@@ -1,11 +1,11 @@
 package chart
 
 import (
-	"errors"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -48,7 +48,7 @@ func startController(t *testing.T, cp *testenv.ControlPlane, d *appsv1.Deploymen
 	}
 	defer out.Close()
 	// Of a flag that is given twice, the last counts.
-	args := append(d.Spec.Template.Spec.Containers[0].Args,
+	args := append(slices.Clone(d.Spec.Template.Spec.Containers[0].Args),
 		"--health-addr="+c.health, "--sealing-addr="+c.sealing, "--metrics-addr="+freeAddress(t), "--key-size=2048")
 	c.cmd = exec.Command(build(t), args...)
 	c.cmd.Env = []string{"KUBECONFIG=" + kubeconfig, "POD_NAMESPACE=" + d.Namespace}
@@ -132,9 +132,8 @@ func (c *controller) stop(t *testing.T) {
 	select {
 	case err := <-c.ended:
 		c.stopped = true
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
-			t.Errorf("the controller ended with status %d, want 0", exit.ExitCode())
+		if err != nil {
+			t.Errorf("the controller ended: %v", err)
 		}
 	case <-time.After(grace):
 		t.Fatalf("the controller did not end within %s of SIGTERM", grace)
