@@ -66,7 +66,7 @@ func loop[T esv1.GenericStore](c *Controller, kind string, empty func() T) *reco
 // apply opens a store, or sees that it is open and not due to be opened anew.
 func (c *Controller) apply(ctx context.Context, store esv1.GenericStore) error {
 	if err := checkSpec(store); err != nil {
-		return reconciler.Final(esv1.ReasonInvalidStore, err)
+		return classify(err)
 	}
 	if unknown(store) {
 		return checkProvider(store, c.Stores.Registry)
@@ -98,10 +98,10 @@ func checkProvider(store esv1.GenericStore, registry providers.Registry) error {
 func checkSpec(store esv1.GenericStore) error {
 	conditions := store.StoreSpec().Conditions
 	if store.StoreSpec().RetrySettings != nil {
-		return errors.New("spec.retrySettings is not supported by this version: remove it; what fails is tried again by itself, less and less often up to once a minute")
+		return fmt.Errorf("spec.retrySettings: %w: not supported by this version: remove it; what fails is tried again by itself, less and less often up to once a minute", providers.ErrInvalid)
 	}
 	if store.GetNamespace() != "" && len(conditions) > 0 {
-		return errors.New("spec.conditions: a SecretStore is for its own namespace only: remove them, or make it a ClusterSecretStore")
+		return fmt.Errorf("spec.conditions: %w: a SecretStore is for its own namespace only: remove them, or make it a ClusterSecretStore", providers.ErrInvalid)
 	}
 	err := admits(conditions, "", func() (map[string]string, error) { return nil, nil })
 	if errors.Is(err, ErrNotAdmitted) {

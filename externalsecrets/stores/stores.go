@@ -78,11 +78,21 @@ func (s *Stores) Get(ctx context.Context, kind, namespace, name string) (provide
 			return nil, fmt.Errorf("%s %q: %w", kind, name, err)
 		}
 	}
+	if err := checkSpec(store); err != nil {
+		return nil, fmt.Errorf("%s %q: %w", kind, name, err)
+	}
 	reader, err := s.reader(ctx, store, namespace, 0)
 	if err != nil {
 		return nil, fmt.Errorf("%s %q: %w", kind, name, err)
 	}
 	return reader, nil
+}
+
+// Serves reports whether a store is this controller's to serve. One that does
+// not exist is, so that someone says so.
+func (s *Stores) Serves(ctx context.Context, kind, namespace, name string) bool {
+	_, err := s.find(ctx, kind, namespace, name)
+	return !errors.Is(err, ErrOtherClass)
 }
 
 // Version changes whenever the spec of a store does. It is empty if there is

@@ -1,0 +1,137 @@
+// Package pull makes Secrets of ExternalSecrets: it reads their stores when
+// that is due, and puts the Secrets right in between without asking anyone.
+package pull
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/record"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
+	"github.com/lockstep-dev/lockstep/externalsecrets/fetch"
+	"github.com/lockstep-dev/lockstep/externalsecrets/stores"
+	"github.com/lockstep-dev/lockstep/reconciler"
+)
+
+// Controller reconciles ExternalSecrets. All fields but Recorder and Workers
+// are required.
+type Controller struct {
+	Client    client.Client // reads ExternalSecrets from its cache, and writes
+	Reader    client.Reader // reads Secrets and ConfigMaps with templates, without a cache
+	Metadata  client.Reader // cache of the metadata of Secrets
+	Recorder  record.EventRecorder
+	Stores    *stores.Stores
+	Namespace string // of the controller, for the key of fingerprints
+	Workers   int    // ExternalSecrets worked on at once; 0 means 16
+
+	memories memories
+	keys     keyring
+}
+
+// +kubebuilder:rbac:groups=external-secrets.io,resources=externalsecrets,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=external-secrets.io,resources=externalsecrets/status,verbs=patch
+// +kubebuilder:rbac:groups=external-secrets.io,resources=externalsecrets/finalizers,verbs=update
+// +kubebuilder:rbac:groups=external-secrets.io,resources=secretstores;clustersecretstores,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get
+// +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
+
+func (c *Controller) loop() *reconciler.Loop[*esv1.ExternalSecret] {
+	return &reconciler.Loop[*esv1.ExternalSecret]{
+		Client:      c.Client,
+		Recorder:    c.Recorder,
+		New:         func() *esv1.ExternalSecret { return &esv1.ExternalSecret{} },
+		Apply:       c.apply,
+		Every:       c.every,
+		Suspended:   c.foreign,
+		Finalizer:   esv1.Finalizer,
+		Needs:       func(es *esv1.ExternalSecret) bool { return deletion(es) == esv1.DeletionDelete },
+		Finalize:    c.finalize,
+		Gone:        c.memories.forget,
+		Success:     c.success,
+		Observe:     func(es *esv1.ExternalSecret, _ error) { es.Status.ObservedGeneration = es.Generation },
+		EventReason: eventReason,
+	}
+}
+
+// foreign reports whether a store of es is another controller's: then es is,
+// too.
+func (c *Controller) foreign(es *esv1.ExternalSecret) bool {
+	for _, ref := range fetch.Stores(&es.Spec) {
+		if !c.Stores.Serves(context.Background(), ref.Kind, es.Namespace, ref.Name) { //nolint:forbidigo // answered by the cache
+			return true
+		}
+	}
+	return false
+}
+
+// finalize deletes the Secret of an ExternalSecret that asks for it. Without
+// deletionPolicy Delete, the garbage collector deletes what is owned.
+func (c *Controller) finalize(ctx context.Context, es *esv1.ExternalSecret) error {
+	if deletion(es) != esv1.DeletionDelete {
+		return nil
+	}
+	return classify(es, c.remove(ctx, es, targetName(es)))
+}
+
+// success gives Ready=True its words: those of the last read, or after a
+// restart those that it has.
+func (c *Controller) success(es *esv1.ExternalSecret) (string, string) {
+	if m := c.memories.of(es); m.ready != (outcome{}) {
+		return m.ready.reason, m.ready.message
+	}
+	if ready := meta.FindStatusCondition(es.GetConditions(), reconciler.Ready); ready != nil && ready.Status == metav1.ConditionTrue {
+		return ready.Reason, ready.Message
+	}
+	return esv1.ReasonSecretSynced, messageSynced
+}
+
+func eventReason(ready metav1.Condition) string {
+	switch {
+	case ready.Status != metav1.ConditionTrue:
+		return esv1.EventUpdateFailed
+	case ready.Reason == esv1.ReasonSecretDeleted:
+		return esv1.EventDeleted
+	default:
+		return esv1.EventUpdated
+	}
+}
+
+// start makes the key of fingerprints ready before it is needed. If it cannot,
+// the first object that needs it says why.
+func (c *Controller) start(ctx context.Context) error {
+	if _, err := c.keys.get(ctx, c.Reader, c.Client, c.Namespace); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "prepare fingerprints")
+	}
+	return nil
+}
+
+// SetupWithManager registers c with mgr.
+func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
+	if err := mgr.Add(manager.RunnableFunc(c.start)); err != nil {
+		return fmt.Errorf("add start: %w", err)
+	}
+	if err := index(mgr); err != nil {
+		return err
+	}
+	workers := c.Workers
+	if workers == 0 {
+		workers = 16
+	}
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("externalsecret").
+		WithOptions(reconciler.Options(workers)).
+		For(&esv1.ExternalSecret{}, builder.WithPredicates(reconciler.Changed())).
+		WatchesMetadata(&corev1.Secret{}, c.writers()).
+		Watches(&esv1.SecretStore{}, c.usersOf(esv1.SecretStoreKind), usable()).
+		Watches(&esv1.ClusterSecretStore{}, c.usersOf(esv1.ClusterSecretStoreKind), usable()).
+		Complete(c.loop())
+}

@@ -1,0 +1,154 @@
+package pull
+
+import (
+	"crypto/sha3"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+
+	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
+	"github.com/lockstep-dev/lockstep/reconciler"
+)
+
+// action is what to do about an ExternalSecret now.
+type action int
+
+const (
+	nothing action = iota // all is as it should be
+	repair                // write the target again, from memory
+	refresh               // read the store
+)
+
+const (
+	// defaultInterval is that of External Secrets Operator.
+	defaultInterval = time.Hour
+
+	// early is the part of an interval by which a refresh may come too soon:
+	// the Loop spreads its wake-ups by 5 %, and status times are whole seconds.
+	early = 0.06
+
+	// lag is how long the cache may take to show a Secret that was just made.
+	lag = 2 * time.Second
+)
+
+// decide looks at es, at what is remembered of it, at the target's metadata
+// (nil if there is none), and at the versions of its stores.
+func decide(es *esv1.ExternalSecret, m *memory, live *metav1.PartialObjectMetadata, stores string, now time.Time) action {
+	switch {
+	case due(es, m, stores, now):
+		return refresh
+	case !drifted(es, m, live, now):
+		return nothing
+	case m.desired == nil || m.synced != es.Status.SyncedResourceVersion:
+		return refresh
+	default:
+		return repair
+	}
+}
+
+// due reports whether the store must be read.
+func due(es *esv1.ExternalSecret, m *memory, stores string, now time.Time) bool {
+	last := es.Status.RefreshTime
+	ready := meta.FindStatusCondition(es.GetConditions(), reconciler.Ready)
+	if last.IsZero() || ready == nil || ready.Status != metav1.ConditionTrue {
+		return true // never read, or not with success
+	}
+	if es.Status.Target == nil && ready.Reason == esv1.ReasonSecretSynced && ready.Message != messageRetained && policy(es) != esv1.CreateNone {
+		return true // read by External Secrets Operator, and not yet by us
+	}
+	if es.Spec.RefreshPolicy == esv1.RefreshCreatedOnce {
+		return false
+	}
+	if es.Status.SyncedResourceVersion != syncedVersion(es) || m.stores != "" && m.stores != stores {
+		return true
+	}
+	every := interval(es)
+	if es.Spec.RefreshPolicy == esv1.RefreshOnChange || every <= 0 {
+		return false
+	}
+	age := now.Sub(last.Time)
+	return age < -time.Minute || age >= every-time.Duration(early*float64(every))
+}
+
+// drifted reports whether the target is not as it was last written.
+func drifted(es *esv1.ExternalSecret, m *memory, live *metav1.PartialObjectMetadata, now time.Time) bool {
+	written := es.Status.Target
+	switch {
+	case written == nil: // nothing was to be written: None, or deleted, or no values
+		return false
+	case policy(es) == esv1.CreateOrphan: // looked at when it is read next, as the peer does
+		return false
+	case live == nil, live.UID != written.UID:
+		return m.seen == written.UID || now.Sub(m.wrote) > lag
+	case live.ResourceVersion == written.ResourceVersion:
+		return false
+	default:
+		order, err := resourceversion.CompareResourceVersion(live.ResourceVersion, written.ResourceVersion)
+		return err != nil || order > 0 // an older one is a cache that lags behind
+	}
+}
+
+// interval is the time between two reads; 0 or less is never again.
+func interval(es *esv1.ExternalSecret) time.Duration {
+	if es.Spec.RefreshInterval == nil {
+		return defaultInterval
+	}
+	return es.Spec.RefreshInterval.Duration
+}
+
+// every is when the Loop should come back after a success; 0 is never.
+func (c *Controller) every(es *esv1.ExternalSecret) time.Duration {
+	every, now := interval(es), time.Now() //nolint:forbidigo // the Loop has no clock of its own
+	var next time.Duration
+	if es.Spec.RefreshPolicy != esv1.RefreshCreatedOnce && es.Spec.RefreshPolicy != esv1.RefreshOnChange && every > 0 {
+		next = max(es.Status.RefreshTime.Add(every).Sub(now), every/20, 100*time.Millisecond)
+	}
+	// A Secret that someone deletes before the cache ever shows it is missed by
+	// the watch: look once more when the cache has had its time.
+	m := c.memories.of(es)
+	unseen := es.Status.Target != nil && m.seen != es.Status.Target.UID && now.Sub(m.wrote) <= lag
+	if unseen && (next == 0 || next > lag) {
+		return lag + lag/10
+	}
+	return next
+}
+
+// policy is the creation policy, Owner if none is set.
+func policy(es *esv1.ExternalSecret) esv1.CreationPolicy {
+	if es.Spec.Target.CreationPolicy == "" {
+		return esv1.CreateOwner
+	}
+	return es.Spec.Target.CreationPolicy
+}
+
+func deletion(es *esv1.ExternalSecret) esv1.DeletionPolicy {
+	if es.Spec.Target.DeletionPolicy == "" {
+		return esv1.DeletionRetain
+	}
+	return es.Spec.Target.DeletionPolicy
+}
+
+func targetName(es *esv1.ExternalSecret) string {
+	if es.Spec.Target.Name == "" {
+		return es.Name
+	}
+	return es.Spec.Target.Name
+}
+
+// syncedVersion changes with everything of es that a user can change. It is
+// spelled as External Secrets Operator does, so that moving from it reads
+// nothing anew for that reason.
+func syncedVersion(es *esv1.ExternalSecret) string {
+	type metadata struct{ annotations, labels map[string]string }
+	return fmt.Sprintf("%d-%s", es.Generation, hash(fmt.Sprintf("%+v", metadata{es.Annotations, es.Labels})))
+}
+
+// hash is SHA3-224 in hex; of names and metadata only, never of a value.
+func hash(text string) string {
+	sum := sha3.Sum224([]byte(text))
+	return hex.EncodeToString(sum[:])
+}

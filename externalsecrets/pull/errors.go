@@ -1,0 +1,89 @@
+package pull
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
+	"github.com/lockstep-dev/lockstep/externalsecrets/fetch"
+	"github.com/lockstep-dev/lockstep/externalsecrets/stores"
+	"github.com/lockstep-dev/lockstep/externalsecrets/template"
+	"github.com/lockstep-dev/lockstep/providers"
+	"github.com/lockstep-dev/lockstep/reconciler"
+)
+
+// maxRetry is how soon to look again when something is missing or denied that
+// no watch tells about.
+const maxRetry = time.Minute
+
+// classify turns a failure into an outcome of the Loop. The message of each
+// says what to do; the Secret stays as it is.
+func classify(es *esv1.ExternalSecret, err error) error {
+	var done *reconciler.Error
+	var throttled providers.Throttled
+	switch {
+	case err == nil || errors.As(err, &done):
+		return err
+	case errors.As(err, &throttled) && throttled.After > 0:
+		return reconciler.Wait(esv1.ReasonSecretSyncedError, throttled.After, err)
+	case waits(err):
+		after := maxRetry
+		if every := interval(es); every > 0 && every < after {
+			after = every
+		}
+		return reconciler.Wait(esv1.ReasonSecretSyncedError, after, err)
+	default:
+		return reconciler.Temporary(esv1.ReasonSecretSyncedError, err)
+	}
+}
+
+// waits reports whether trying again at once is of no use.
+func waits(err error) bool {
+	for _, class := range []error{
+		providers.ErrNotFound, providers.ErrDenied, providers.ErrInvalid,
+		stores.ErrNoStore, stores.ErrNotAdmitted, stores.ErrReference,
+		fetch.ErrNoProperty, fetch.ErrMalformed,
+		template.ErrInvalid, template.ErrLimit, errSource, errRefused,
+	} {
+		if errors.Is(err, class) {
+			return true
+		}
+	}
+	return false
+}
+
+// errRefused says that the API server does not take the Secret.
+var errRefused = errors.New("the Secret was refused")
+
+// explain says why a write failed. The API server's own message is left out
+// where it can quote what was written: a label rendered from a value, or
+// whatever a webhook sees fit to tell.
+func explain(name string, err error) error {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return fmt.Errorf("write Secret %q: the API server cannot be reached", name)
+	}
+	details := status.Status().Details
+	switch {
+	case apierrors.IsInvalid(err):
+		var fields []string
+		if details != nil {
+			for _, cause := range details.Causes {
+				fields = append(fields, cause.Field)
+			}
+		}
+		return fmt.Errorf("%w: Secret %q: fields %s cannot be as they should: if it is immutable, or of another type, delete it, and it is made anew", errRefused, name, strings.Join(fields, ", "))
+	case apierrors.IsForbidden(err):
+		return fmt.Errorf("%w: Secret %q: the controller must not write it: look at its rights, the namespace's quota and admission policies", errRefused, name)
+	case apierrors.IsRequestEntityTooLargeError(err):
+		return fmt.Errorf("%w: Secret %q: it is larger than a Secret can be: take fewer values", errRefused, name)
+	case apierrors.IsNotFound(err):
+		return fmt.Errorf("%w: Secret %q: its namespace is gone", errRefused, name)
+	default:
+		return fmt.Errorf("write Secret %q: the API server says %s", name, apierrors.ReasonForError(err))
+	}
+}

@@ -1,0 +1,58 @@
+package pull
+
+import (
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
+	"github.com/lockstep-dev/lockstep/externalsecrets/template"
+)
+
+// memory is what this process knows of one ExternalSecret. All of it can be
+// read again from the store.
+type memory struct {
+	uid types.UID
+
+	// What the target should hold, so that putting it right needs no provider;
+	// for which syncedResourceVersion of the ExternalSecret, and which stores.
+	desired *template.Output
+	synced  string
+	stores  string
+
+	wrote time.Time // when the target was last written
+	seen  types.UID // of the target that the cache last showed
+	ready outcome   // of the last read or write
+}
+
+// outcome is the reason and message of Ready=True.
+type outcome struct{ reason, message string }
+
+// memories holds one memory per ExternalSecret. The zero value is ready to use.
+type memories struct {
+	mu sync.Mutex
+	m  map[types.NamespacedName]*memory
+}
+
+// of returns the memory of es. The controller works on one object at a time
+// per key, so only the map needs the lock.
+func (s *memories) of(es *esv1.ExternalSecret) *memory {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.m == nil {
+		s.m = map[types.NamespacedName]*memory{}
+	}
+	key := client.ObjectKeyFromObject(es)
+	if s.m[key] == nil || s.m[key].uid != es.UID {
+		s.m[key] = &memory{uid: es.UID}
+	}
+	return s.m[key]
+}
+
+func (s *memories) forget(key types.NamespacedName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.m, key)
+}

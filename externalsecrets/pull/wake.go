@@ -1,0 +1,93 @@
+package pull
+
+import (
+	"context"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
+	"github.com/lockstep-dev/lockstep/externalsecrets/fetch"
+	"github.com/lockstep-dev/lockstep/reconciler"
+)
+
+// Field indexes of ExternalSecrets.
+const (
+	byTarget = "lockstep.byTarget" // namespace/name of the Secret
+	byStore  = "lockstep.byStore"  // kind/namespace/name; no namespace for a ClusterSecretStore
+)
+
+func index(mgr ctrl.Manager) error {
+	for field, of := range map[string]func(*esv1.ExternalSecret) []string{
+		byTarget: func(es *esv1.ExternalSecret) []string { return []string{es.Namespace + "/" + targetName(es)} },
+		byStore: func(es *esv1.ExternalSecret) (refs []string) {
+			for _, ref := range fetch.Stores(&es.Spec) {
+				refs = append(refs, storeKey(ref.Kind, es.Namespace, ref.Name))
+			}
+			return refs
+		},
+	} {
+		err := mgr.GetFieldIndexer().IndexField(context.Background(), &esv1.ExternalSecret{}, field, //nolint:forbidigo // set-up, before there is a context
+			func(o client.Object) []string { return of(o.(*esv1.ExternalSecret)) })
+		if err != nil {
+			return fmt.Errorf("index %s: %w", field, err)
+		}
+	}
+	return nil
+}
+
+func storeKey(kind, namespace, name string) string {
+	if kind == esv1.ClusterSecretStoreKind {
+		namespace = ""
+	}
+	return kind + "/" + namespace + "/" + name
+}
+
+// writers wakes the ExternalSecrets whose target is a Secret.
+func (c *Controller) writers() handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
+		return c.find(ctx, byTarget, o.GetNamespace()+"/"+o.GetName())
+	})
+}
+
+// usersOf wakes the ExternalSecrets that read a store.
+func (c *Controller) usersOf(kind string) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
+		return c.find(ctx, byStore, storeKey(kind, o.GetNamespace(), o.GetName()))
+	})
+}
+
+func (c *Controller) find(ctx context.Context, field, value string) []reconcile.Request {
+	var list esv1.ExternalSecretList
+	if err := c.Client.List(ctx, &list, client.MatchingFields{field: value}); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "list ExternalSecrets", "field", field, "value", value)
+		return nil
+	}
+	requests := make([]reconcile.Request, 0, len(list.Items))
+	for i := range list.Items {
+		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+	}
+	return requests
+}
+
+// usable lets through a store that is new, was changed, or has become ready.
+func usable() builder.WatchesOption {
+	ready := func(o client.Object) bool {
+		return meta.IsStatusConditionTrue(o.(esv1.GenericStore).GetConditions(), reconciler.Ready)
+	}
+	return builder.WithPredicates(predicate.Funcs{
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			return e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() ||
+				e.ObjectOld.GetUID() != e.ObjectNew.GetUID() ||
+				!ready(e.ObjectOld) && ready(e.ObjectNew)
+		},
+		DeleteFunc: func(event.DeleteEvent) bool { return false },
+	})
+}
