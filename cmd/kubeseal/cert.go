@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/lockstep-dev/lockstep/sealer"
+)
+
+const (
+	// maxCert is the largest certificate file in bytes: a chain of a hundred.
+	maxCert = 1 << 20
+
+	// certTimeout is how long a download of it may take.
+	certTimeout = 30 * time.Second
+)
+
+// certificate returns the PEM text of the certificate to seal with: that of
+// --cert, or the controller's.
+func (o *options) certificate(ctx context.Context) ([]byte, error) {
+	if o.cert == "" {
+		return o.fetch(ctx)
+	}
+	u, err := url.Parse(o.cert)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case len(u.Scheme) <= 1: // none, or the letter of a drive
+		return readFile(o.cert)
+	case u.Scheme == "file":
+		return readFile(u.Path)
+	case u.Scheme == "http" || u.Scheme == "https":
+		return download(ctx, o.cert)
+	default:
+		return nil, fmt.Errorf("--cert %q: use a file, http:// or https://", o.cert)
+	}
+}
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readCert(f)
+}
+
+func readCert(r io.Reader) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(r, maxCert+1))
+	if err != nil {
+		return nil, fmt.Errorf("read certificate: %w", err)
+	}
+	if len(text) > maxCert {
+		return nil, fmt.Errorf("certificate is larger than %d bytes", maxCert)
+	}
+	return text, nil
+}
+
+func download(ctx context.Context, address string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, certTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("cannot fetch %q: %s", address, resp.Status)
+	}
+	return readCert(resp.Body)
+}
+
+// fetch asks the controller, through the API server's proxy.
+func (o *options) fetch(ctx context.Context) ([]byte, error) {
+	config, err := o.client().ClientConfig()
+	if err != nil {
+		return nil, err
+	}
+	config = rest.CopyConfig(config)
+	config.AcceptContentTypes = "application/x-pem-file, */*"
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, certTimeout)
+	defer cancel()
+	services := client.CoreV1().Services(o.controllerNamespace)
+	service, err := services.Get(ctx, o.controllerName, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("cannot get sealed secret service: %w.\nPlease, use the flag --controller-name and --controller-namespace to set up the name and namespace of the sealed secrets controller", err)
+	}
+	if len(service.Spec.Ports) == 0 {
+		return nil, fmt.Errorf("service %s/%s has no ports: is it the controller's?", o.controllerNamespace, o.controllerName)
+	}
+	body, err := services.ProxyGet("http", o.controllerName, service.Spec.Ports[0].Name, "/v1/cert.pem", nil).Stream(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("cannot fetch certificate: %w", err)
+	}
+	defer body.Close()
+	return readCert(body)
+}
+
+// publicKey returns the key of a certificate that has not expired.
+func publicKey(text []byte) (*rsa.PublicKey, error) {
+	cert, err := sealer.ParseCertificate(text)
+	if err != nil {
+		return nil, err
+	}
+	if time.Now().After(cert.NotAfter) {
+		return nil, fmt.Errorf("failed to encrypt using an expired certificate on %v", cert.NotAfter.Format("January 2, 2006"))
+	}
+	key, ok := cert.PublicKey.(*rsa.PublicKey)
+	if !ok {
+		return nil, errors.New("certificate has no RSA key")
+	}
+	return key, nil
+}
