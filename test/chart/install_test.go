@@ -63,8 +63,10 @@ func TestInstall(t *testing.T) {
 
 	w := newWork(t, cp, ns, canary)
 	w.push(t, certificate)
-	w.sync(t)
-	w.waitForSecrets(t)
+	w.allow(t)
+	w.sync(t, "platform", "")
+	w.sync(t, "tenant", "deployer")
+	w.waitForObjects(t)
 	w.remove(t)
 
 	c.stop(t)
@@ -115,7 +117,8 @@ func install(t *testing.T, cp *testenv.ControlPlane, ns string) helmRelease {
 	install.ReleaseName, install.Namespace, install.Timeout = release, ns, patience
 	// Waits for the Deployment to be available, so for its Pods to be admitted.
 	install.WaitStrategy = kube.StatusWatcherStrategy
-	if _, err := install.RunWithContext(t.Context(), chart, map[string]any{}); err != nil {
+	values := map[string]any{"sync": map[string]any{"clusterRole": "cluster-admin"}}
+	if _, err := install.RunWithContext(t.Context(), chart, values); err != nil {
 		t.Fatalf("install: %v", err)
 	}
 	return helmRelease{config: config}

@@ -19,9 +19,10 @@ import (
 	"github.com/lockstep-dev/lockstep/test/testenv"
 )
 
-// work is what the controller has to do: a repository with a SealedSecret and
-// with an ExternalSecret that reads from Vault as a ServiceAccount, synced as
-// the account that the chart makes.
+// work is what the controller has to do, from a repository with two folders: a
+// ConfigMap in platform, applied as the account that the chart makes; and in
+// tenant, applied as an account of a user, a SealedSecret, and an ExternalSecret
+// that reads from Vault as a ServiceAccount.
 type work struct {
 	cp     *testenv.ControlPlane
 	ns     string
@@ -70,10 +71,10 @@ func (w *work) push(t *testing.T, certificate []byte) {
 		t.Fatal(err)
 	}
 	files := map[string]string{
-		"config.yaml":   manifest(t, object("v1", "ConfigMap", "synced", map[string]any{"data": map[string]any{"a": "b"}})),
-		"sealed.yaml":   manifest(t, object("bitnami.com/v1alpha1", "SealedSecret", "sealed", spec("encryptedData", map[string]any{"password": base64.StdEncoding.EncodeToString(sealed)}))),
-		"store.yaml":    manifest(t, w.secretStore()),
-		"external.yaml": manifest(t, externalSecret()),
+		"platform/config.yaml": manifest(t, object("v1", "ConfigMap", "synced", map[string]any{"data": map[string]any{"a": "b"}})),
+		"tenant/sealed.yaml":   manifest(t, object("bitnami.com/v1alpha1", "SealedSecret", "sealed", spec("encryptedData", map[string]any{"password": base64.StdEncoding.EncodeToString(sealed)}))),
+		"tenant/store.yaml":    manifest(t, w.secretStore()),
+		"tenant/external.yaml": manifest(t, externalSecret()),
 	}
 	if _, err := w.repo.Commit(t.Context(), "the work", files); err != nil {
 		t.Fatal(err)
@@ -100,12 +101,14 @@ func externalSecret() map[string]any {
 	}})
 }
 
-// sync gives the chart's sync account the rights that this work takes, as a
-// platform owner would, and asks for the work.
-func (w *work) sync(t *testing.T) {
+// allow makes the account "deployer" with the rights that the tenant's part
+// takes, in its namespace only, and the source of both parts.
+func (w *work) allow(t *testing.T) {
 	t.Helper()
-	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "work"}, Rules: []rbacv1.PolicyRule{
-		{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"*"}},
+	if _, err := w.cp.Token(t.Context(), w.ns, "deployer"); err != nil { // makes the account
+		t.Fatal(err)
+	}
+	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "deployer"}, Rules: []rbacv1.PolicyRule{
 		{APIGroups: []string{"bitnami.com"}, Resources: []string{"sealedsecrets"}, Verbs: []string{"*"}},
 		{APIGroups: []string{"external-secrets.io"}, Resources: []string{"secretstores", "externalsecrets"}, Verbs: []string{"*"}},
 	}}
@@ -113,9 +116,9 @@ func (w *work) sync(t *testing.T) {
 		t.Fatal(err)
 	}
 	binding := &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "work"},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "work"},
-		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: w.ns, Name: "lockstep-sync"}},
+		ObjectMeta: metav1.ObjectMeta{Name: "deployer"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "deployer"},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: w.ns, Name: "deployer"}},
 	}
 	if _, err := w.cp.Client.RbacV1().RoleBindings(w.ns).Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
@@ -123,15 +126,25 @@ func (w *work) sync(t *testing.T) {
 	w.create(t, "gitrepositories", object("source.toolkit.fluxcd.io/v1", "GitRepository", "work", map[string]any{"spec": map[string]any{
 		"interval": "1m", "url": w.repo.URL(), "ref": map[string]any{"branch": "main"},
 	}}))
-	w.create(t, "kustomizations", object("kustomize.toolkit.fluxcd.io/v1", "Kustomization", "work", map[string]any{"spec": map[string]any{
-		"interval": "10m", "prune": true, "path": "./", "targetNamespace": w.ns,
-		"sourceRef": map[string]any{"kind": "GitRepository", "name": "work"},
-	}}))
 }
 
-// waitForSecrets waits for the ConfigMap and both Secrets, and looks for the
+// sync asks for a folder of the repository, applied as account or, if that is
+// empty, as the account of the chart.
+func (w *work) sync(t *testing.T, folder, account string) {
+	t.Helper()
+	fields := map[string]any{
+		"interval": "10m", "prune": true, "path": "./" + folder, "targetNamespace": w.ns,
+		"sourceRef": map[string]any{"kind": "GitRepository", "name": "work"},
+	}
+	if account != "" {
+		fields["serviceAccountName"] = account
+	}
+	w.create(t, "kustomizations", object("kustomize.toolkit.fluxcd.io/v1", "Kustomization", folder, map[string]any{"spec": fields}))
+}
+
+// waitForObjects waits for the ConfigMap and both Secrets, and looks for the
 // secret value everywhere else.
-func (w *work) waitForSecrets(t *testing.T) {
+func (w *work) waitForObjects(t *testing.T) {
 	t.Helper()
 	eventually(t, "the ConfigMap of the repository", func() bool {
 		_, err := w.cp.Client.CoreV1().ConfigMaps(w.ns).Get(t.Context(), "synced", metav1.GetOptions{})
@@ -156,13 +169,13 @@ func (w *work) waitForSecrets(t *testing.T) {
 // remove deletes the sync, which prunes, and waits until everything is gone.
 func (w *work) remove(t *testing.T) {
 	t.Helper()
-	for _, resource := range []string{"kustomizations", "gitrepositories"} {
-		client := w.cp.Dynamic.Resource(resources[resource]).Namespace(w.ns)
-		if err := client.Delete(t.Context(), "work", metav1.DeleteOptions{}); err != nil {
+	for _, o := range []struct{ resource, name string }{{"kustomizations", "platform"}, {"kustomizations", "tenant"}, {"gitrepositories", "work"}} {
+		client := w.cp.Dynamic.Resource(resources[o.resource]).Namespace(w.ns)
+		if err := client.Delete(t.Context(), o.name, metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, resource+" to be finalized", func() bool {
-			_, err := client.Get(t.Context(), "work", metav1.GetOptions{})
+		eventually(t, o.resource+" "+o.name+" to be finalized", func() bool {
+			_, err := client.Get(t.Context(), o.name, metav1.GetOptions{})
 			return apierrors.IsNotFound(err)
 		})
 	}
