@@ -1,70 +1,15 @@
 package vault_test
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	"github.com/lockstep-dev/lockstep/providers"
 )
-
-// references answers from maps.
-type references struct {
-	mu        sync.Mutex
-	secrets   map[string]string // by name/key
-	ca        []byte
-	token     func(account string, audiences []string) (string, error)
-	audiences []string // that the last token was for
-}
-
-func (r *references) Secret(_ context.Context, ref esv1.SecretKeySelector) (providers.Value, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	v, ok := r.secrets[ref.Name+"/"+ref.Key]
-	if !ok {
-		return providers.Value{}, fmt.Errorf("%w: Secret %s has no key %s", providers.ErrInvalid, ref.Name, ref.Key)
-	}
-	return providers.NewValue([]byte(v)), nil
-}
-
-func (r *references) set(name, value string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.secrets == nil {
-		r.secrets = map[string]string{}
-	}
-	r.secrets[name] = value
-}
-
-func (r *references) CA(context.Context, esv1.CAProvider) ([]byte, error) {
-	if r.ca == nil {
-		return nil, errors.New("no CA")
-	}
-	return slices.Clone(r.ca), nil
-}
-
-func (r *references) Token(_ context.Context, ref esv1.ServiceAccountSelector, audiences []string) (providers.Value, time.Time, error) {
-	r.mu.Lock()
-	r.audiences = audiences
-	r.mu.Unlock()
-	if r.token == nil {
-		return providers.Value{}, time.Time{}, errors.New("no token")
-	}
-	token, err := r.token(ref.Name, audiences)
-	return providers.NewValue([]byte(token)), time.Now().Add(time.Hour), err
-}
-
-func (r *references) Annotations(context.Context, esv1.ServiceAccountSelector) (map[string]string, error) {
-	return nil, errors.New("no annotations")
-}
 
 // answers is a server whose requests a test decides on. It counts them by
 // method and path.

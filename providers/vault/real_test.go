@@ -42,9 +42,9 @@ func logIn(t *testing.T, v *testenv.Vault, r testenv.VaultRole) (providers.Reade
 	if err != nil {
 		t.Fatal(err)
 	}
-	refs := &references{}
-	refs.set("r/id", role)
-	refs.set("s/id", secret)
+	refs := &conformance.References{}
+	refs.Set("r", "id", role)
+	refs.Set("s", "id", secret)
 	reader, err := vault.Open(t.Context(), store(t, settings(v, byAppRole), refs))
 	if err != nil {
 		t.Fatal(err)
@@ -102,8 +102,8 @@ func TestToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	refs := &references{ca: v.CA}
-	refs.set("t/t", token)
+	refs := &conformance.References{Authority: v.CA}
+	refs.Set("t", "t", token)
 	with := settings(v, map[string]any{"tokenSecretRef": map[string]string{"name": "t", "key": "t"}})
 	delete(with, "caBundle")
 	with["caProvider"] = map[string]string{"type": "ConfigMap", "name": "ca", "key": "ca.crt"}
@@ -172,8 +172,8 @@ func TestKubernetesAuth(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			refs := &references{token: func(account string, audiences []string) (string, error) {
-				return cp.Token(t.Context(), ns, account, audiences...)
+			refs := &conformance.References{TokenFn: func(ctx context.Context, account string, audiences []string) (string, error) {
+				return cp.Token(ctx, ns, account, audiences...)
 			}}
 			auth := map[string]any{"role": "kubernetes", "serviceAccountRef": map[string]any{"name": tc.account, "audiences": tc.audiences}}
 			if tc.secret {
@@ -181,7 +181,7 @@ func TestKubernetesAuth(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				refs.set("k/token", token)
+				refs.Set("k", "token", token)
 				auth = map[string]any{"role": "kubernetes", "secretRef": map[string]string{"name": "k"}}
 			}
 			r, err := vault.Open(t.Context(), store(t, settings(v, map[string]any{"kubernetes": auth}), refs))
@@ -201,9 +201,9 @@ func TestKubernetesAuth(t *testing.T) {
 
 func TestLoginRefused(t *testing.T) {
 	v := server.Get(t)
-	refs := &references{}
-	refs.set("r/id", "no-such-role")
-	refs.set("s/id", "no-such-secret-id")
+	refs := &conformance.References{}
+	refs.Set("r", "id", "no-such-role")
+	refs.Set("s", "id", "no-such-secret-id")
 	at := func(path string) map[string]any {
 		return map[string]any{"appRole": map[string]any{"path": path, "roleId": "no-such-role", "secretRef": map[string]string{"name": "s", "key": "id"}}}
 	}
@@ -224,8 +224,8 @@ func TestVersionsOfTheEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	plant(t, v, "versions/app")
-	refs := &references{}
-	refs.set("t/t", v.RootToken)
+	refs := &conformance.References{}
+	refs.Set("t", "t", v.RootToken)
 	cases := map[string]struct {
 		reason        string
 		path, version string
@@ -287,7 +287,10 @@ func TestSealed(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := r.Read(t.Context(), providers.Ref{Path: "sealed/app"})
-	_, openErr := vault.Open(t.Context(), store(t, settings(v, byAppRole), &references{secrets: map[string]string{"r/id": "r", "s/id": "s"}}))
+	refs := &conformance.References{}
+	refs.Set("r", "id", "role")
+	refs.Set("s", "id", "secret")
+	_, openErr := vault.Open(t.Context(), store(t, settings(v, byAppRole), refs))
 	if err := v.Unseal(t.Context()); err != nil {
 		t.Fatal(err)
 	}

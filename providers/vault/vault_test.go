@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/lockstep-dev/lockstep/providers"
+	"github.com/lockstep-dev/lockstep/providers/conformance"
 	"github.com/lockstep-dev/lockstep/providers/vault"
 )
 
@@ -21,8 +22,8 @@ const staticToken = "s.static-token-of-the-test"
 // open opens a store with a token at server.
 func open(t *testing.T, server string) providers.Reader {
 	t.Helper()
-	refs := &references{}
-	refs.set("t/t", staticToken+"\n")
+	refs := &conformance.References{}
+	refs.Set("t", "t", staticToken+"\n")
 	r, err := vault.Open(t.Context(), store(t, byToken(server), refs))
 	if err != nil {
 		t.Fatal(err)
@@ -99,8 +100,8 @@ func TestReadSends(t *testing.T) {
 		got = r.Clone(context.WithoutCancel(r.Context()))
 		fixed(200, kv(`{}`))(w, r)
 	})
-	refs := &references{}
-	refs.set("t/t", staticToken)
+	refs := &conformance.References{}
+	refs.Set("t", "t", staticToken)
 	settings := byToken(server.URL + "/below/")
 	settings["namespace"] = "team-a"
 	r, err := vault.Open(t.Context(), store(t, settings, refs))
@@ -184,9 +185,9 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			refs := &references{}
-			refs.set("t/t", staticToken)
-			refs.set("empty/t", " \n")
+			refs := &conformance.References{}
+			refs.Set("t", "t", staticToken)
+			refs.Set("empty", "t", " \n")
 			settings := byToken("http://127.0.0.1:1")
 			for k, v := range tc.change {
 				settings[k] = v
@@ -239,9 +240,9 @@ func (a *approle) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func openAppRole(t *testing.T, a *approle) (providers.Reader, *answers) {
 	t.Helper()
 	server := serve(t, a.ServeHTTP)
-	refs := &references{}
-	refs.set("r/id", "role")
-	refs.set("s/id", "secret\n")
+	refs := &conformance.References{}
+	refs.Set("r", "id", "role")
+	refs.Set("s", "id", "secret\n")
 	settings := byToken(server.URL)
 	settings["auth"] = map[string]any{"appRole": map[string]any{
 		"roleRef": map[string]string{"name": "r", "key": "id"}, "secretRef": map[string]string{"name": "s", "key": "id"}}}
@@ -337,8 +338,8 @@ func TestStaticTokenIsReadAgain(t *testing.T) {
 		}
 		fixed(200, kv(`{"a":"b"}`))(w, r)
 	})
-	refs := &references{}
-	refs.set("t/t", "old")
+	refs := &conformance.References{}
+	refs.Set("t", "t", "old")
 	r, err := vault.Open(t.Context(), store(t, byToken(server.URL), refs))
 	if err != nil {
 		t.Fatal(err)
@@ -346,7 +347,7 @@ func TestStaticTokenIsReadAgain(t *testing.T) {
 	if _, err := r.Read(t.Context(), providers.Ref{Path: "app"}); !errors.Is(err, providers.ErrDenied) || !strings.Contains(err.Error(), "tokenSecretRef") {
 		t.Errorf("Read with a token that has expired: got %v, want ErrDenied with tokenSecretRef in it", err)
 	}
-	refs.set("t/t", "new")
+	refs.Set("t", "t", "new")
 	if _, err := r.Read(t.Context(), providers.Ref{Path: "app"}); err != nil {
 		t.Errorf("Read after the Secret has a new token: %v", err)
 	}
@@ -364,13 +365,13 @@ func TestTokenOfAServiceAccount(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			server := serve(t, fixed(403, `{"errors":["permission denied"]}`))
-			refs := &references{token: func(string, []string) (string, error) { return "jwt-of-the-account", nil }}
+			refs := &conformance.References{TokenFn: func(context.Context, string, []string) (string, error) { return "jwt-of-the-account", nil }}
 			settings := byToken(server.URL)
 			settings["auth"] = map[string]any{"kubernetes": map[string]any{"mountPath": "k8s", "role": "reader",
 				"serviceAccountRef": map[string]any{"name": "app", "audiences": tc.listed}}}
 			_, err := vault.Open(t.Context(), store(t, settings, refs))
-			if len(refs.audiences) != 1 || refs.audiences[0] != tc.audience {
-				t.Errorf("%s\naudiences: got %q, want %q", tc.reason, refs.audiences, tc.audience)
+			if got := refs.Audiences(); len(got) != 1 || got[0] != tc.audience {
+				t.Errorf("%s\naudiences: got %q, want %q", tc.reason, got, tc.audience)
 			}
 			for _, part := range []string{`"app"`, `"reader"`, "auth/k8s", tc.audience} {
 				if !errors.Is(err, providers.ErrDenied) || !strings.Contains(err.Error(), part) {

@@ -1,0 +1,6 @@
+// Package aws reads AWS Secrets Manager, with an access key or as a role.
+//
+// The clients are made by hand, never from the SDK's shared configuration:
+// that reads the environment, files in the home folder and the metadata of the
+// machine, and would lend the controller's own identity to any store.
+package aws

@@ -1,0 +1,140 @@
+package aws
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/lockstep-dev/lockstep/providers"
+)
+
+// badCredentials are the codes that say that it is not a right that is
+// missing: AWS does not know the key, or no longer.
+// Source: https://docs.aws.amazon.com/secretsmanager/latest/APIReference/CommonErrors.html
+var badCredentials = map[string]bool{
+	"UnrecognizedClientException": true, "InvalidClientTokenId": true, "InvalidSignatureException": true, "SignatureDoesNotMatch": true,
+	"IncompleteSignature": true, "IncompleteSignatureException": true, "ExpiredToken": true, "ExpiredTokenException": true,
+	"MissingAuthenticationToken": true, "MissingAuthenticationTokenException": true, "RequestExpired": true,
+	"InvalidIdentityToken": true, "IDPRejectedClaim": true,
+}
+
+// classes maps the codes of Secrets Manager and STS. What is not in it, nor
+// above, is taken to pass.
+var classes = map[string]error{
+	"ResourceNotFoundException": providers.ErrNotFound,
+
+	"AccessDenied": providers.ErrDenied, "AccessDeniedException": providers.ErrDenied, "NotAuthorized": providers.ErrDenied,
+	"OptInRequired": providers.ErrDenied, "RegionDisabledException": providers.ErrDenied, "DecryptionFailure": providers.ErrDenied,
+
+	"Throttling": providers.ErrThrottled, "ThrottlingException": providers.ErrThrottled, "ThrottledException": providers.ErrThrottled,
+	"RequestThrottled": providers.ErrThrottled, "RequestThrottledException": providers.ErrThrottled, "TooManyRequestsException": providers.ErrThrottled,
+	"RequestLimitExceeded": providers.ErrThrottled, "LimitExceededException": providers.ErrThrottled, "SlowDown": providers.ErrThrottled,
+
+	"InvalidParameterException": providers.ErrInvalid, "InvalidParameterValue": providers.ErrInvalid, "InvalidRequestException": providers.ErrInvalid,
+	"ValidationException": providers.ErrInvalid, "ValidationError": providers.ErrInvalid, "SerializationException": providers.ErrInvalid,
+}
+
+// code returns the code of an error that AWS gave, or an empty one.
+func code(err error) string {
+	var e smithy.APIError
+	if !errors.As(err, &e) {
+		return ""
+	}
+	return e.ErrorCode()
+}
+
+// classify says what went wrong with a request to Secrets Manager.
+func (r *reader) classify(ctx context.Context, err error) error {
+	return classify(ctx, err, "AWS Secrets Manager in "+r.region)
+}
+
+// classify says in our words what went wrong with a request to service. What
+// the SDK says may repeat the request, and holds an id that changes each time.
+func classify(ctx context.Context, err error, service string) error {
+	var ours ownError
+	if errors.As(err, &ours) {
+		return ours.err
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("request to %s: %w", service, ctx.Err())
+	}
+	var e smithy.APIError
+	if !errors.As(err, &e) {
+		return fmt.Errorf("%w: %s: %s", providers.ErrUnavailable, service, unreached(err))
+	}
+	name := e.ErrorCode()
+	class := classes[name]
+	switch {
+	case badCredentials[name]:
+		return fmt.Errorf("%w: %s does not accept the credentials (%s): they are wrong, or no longer valid", providers.ErrDenied, service, name)
+	case class == nil:
+		return fmt.Errorf("%w: %s answers with an error (%s)", providers.ErrUnavailable, service, printable(name))
+	case name == "InvalidRequestException" && strings.Contains(e.ErrorMessage(), "deletion"):
+		return fmt.Errorf("%w: it is marked for deletion in %s", providers.ErrNotFound, service)
+	case errors.Is(class, providers.ErrThrottled):
+		return fmt.Errorf("request to %s: %w", service, providers.Throttled{After: retryAfter(err)})
+	case errors.Is(class, providers.ErrNotFound):
+		return fmt.Errorf("%w: not in %s", class, service)
+	case name == "DecryptionFailure":
+		return fmt.Errorf("%w: %s cannot decrypt it: allow kms:Decrypt with its KMS key", class, service)
+	case errors.Is(class, providers.ErrDenied):
+		return fmt.Errorf("%w: %s (%s): check the policies of the user or role, and whom the role trusts", class, service, name)
+	}
+	return fmt.Errorf("%w: %s refuses the request (%s)", class, service, name)
+}
+
+// codes are what the names of errors look like. Anything else was not made by
+// AWS, and is not repeated.
+var codes = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._]{0,63}$`)
+
+func printable(name string) string {
+	if !codes.MatchString(name) {
+		return "of unknown name"
+	}
+	return name
+}
+
+// unreached says why there was no answer that makes sense.
+func unreached(err error) string {
+	var (
+		untrusted *tls.CertificateVerificationError
+		name      *net.DNSError
+		timeout   net.Error
+		garbled   *smithy.DeserializationError
+	)
+	switch {
+	case errors.As(err, &untrusted):
+		return "its certificate is not trusted"
+	case errors.As(err, &name):
+		return "its name cannot be resolved"
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return "it did not answer within " + requestTimeout.String()
+	case errors.As(err, &garbled):
+		return "what answers there is not AWS"
+	}
+	return "no connection"
+}
+
+// retryAfter reads the header of that name, in seconds; 0 if there is none.
+func retryAfter(err error) time.Duration {
+	var answer *smithyhttp.ResponseError
+	if !errors.As(err, &answer) || answer.Response == nil {
+		return 0
+	}
+	var header http.Header = answer.Response.Header
+	seconds, err := strconv.ParseUint(header.Get("Retry-After"), 10, 16)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
+}

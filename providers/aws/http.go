@@ -1,0 +1,64 @@
+package aws
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"time"
+)
+
+const (
+	// requestTimeout is how long one request may take: AWS answers within a
+	// second, and a service that hangs must not hold up others.
+	requestTimeout = 10 * time.Second
+	// dialTimeout is how long a connection may take to come about.
+	dialTimeout = 5 * time.Second
+	// maxBody is how large an answer may be: a secret has 64 KiB, and JSON can
+	// make six bytes of one.
+	// Source: https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html
+	maxBody = 1 << 20
+)
+
+// newHTTPClient returns what all requests of a store go through. ca is PEM
+// certificates to trust, or nil for those of the system.
+func newHTTPClient(ca []byte) (*http.Client, error) {
+	settings := &tls.Config{MinVersion: tls.VersionTLS12}
+	if len(ca) > 0 {
+		settings.RootCAs = x509.NewCertPool()
+		if !settings.RootCAs.AppendCertsFromPEM(ca) {
+			return nil, errors.New("the certificates for the AWS endpoints: no PEM certificate in them")
+		}
+	}
+	return &http.Client{
+		Timeout: requestTimeout,
+		Transport: limited{&http.Transport{
+			DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
+			TLSClientConfig:     settings,
+			TLSHandshakeTimeout: dialTimeout,
+			ForceAttemptHTTP2:   true,
+			MaxIdleConnsPerHost: 8,
+			IdleConnTimeout:     90 * time.Second,
+		}},
+		// AWS does not redirect; whoever does must not get a signed request.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}, nil
+}
+
+// limited cuts bodies off at maxBody: what is cut does not parse.
+type limited struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (l limited) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := l.next.RoundTrip(r)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // http.Client wraps it
+	}
+	answer.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.LimitReader(answer.Body, maxBody), answer.Body}
+	return answer, nil
+}
