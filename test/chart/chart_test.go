@@ -40,6 +40,7 @@ func everything() map[string]any {
 		"serviceAccount":   map[string]any{"annotations": map[string]any{"eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/lockstep"}},
 		"sync":             map[string]any{"serviceAccount": "deployer", "clusterRole": "cluster-admin"},
 		"controller":       map[string]any{"logLevel": "debug", "class": "mine", "allowCrossNamespaceRefs": true, "allowHTTPCredentials": true},
+		"aws":              map[string]any{"secretsManagerEndpoint": "https://secretsmanager.example.com", "stsEndpoint": "https://sts.example.com"},
 		"sealing":          map[string]any{"keyPrefix": "key", "keySize": 2048, "keyTTL": "24h"},
 		"service":          map[string]any{"name": "sealing"},
 		"networkPolicy":    map[string]any{"enabled": false},
