@@ -12,6 +12,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 
 	bitnamiv1alpha1 "github.com/lockstep-dev/lockstep/apis/bitnami/v1alpha1"
+	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
+	"github.com/lockstep-dev/lockstep/externalsecrets/pull"
+	"github.com/lockstep-dev/lockstep/externalsecrets/stores"
+	"github.com/lockstep-dev/lockstep/providers"
+	"github.com/lockstep-dev/lockstep/providers/aws"
+	"github.com/lockstep-dev/lockstep/providers/vault"
 	"github.com/lockstep-dev/lockstep/reconciler"
 	"github.com/lockstep-dev/lockstep/reconciler/apply"
 	"github.com/lockstep-dev/lockstep/reconciler/keys"
@@ -25,11 +31,19 @@ import (
 func newScheme() *runtime.Scheme {
 	s := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		clientgoscheme.AddToScheme, sourcev1.AddToScheme, kustomizev1.AddToScheme, bitnamiv1alpha1.AddToScheme,
+		clientgoscheme.AddToScheme, sourcev1.AddToScheme, kustomizev1.AddToScheme, bitnamiv1alpha1.AddToScheme, esv1.AddToScheme,
 	} {
 		utilruntime.Must(add(s)) // fails only if a kind is registered twice
 	}
 	return s
+}
+
+// backends are the services that stores can name.
+func backends(o *options) providers.Registry {
+	return providers.Registry{
+		esv1.ProviderAWS:   aws.New(aws.Endpoints{SecretsManager: o.secretsManager, STS: o.sts}),
+		esv1.ProviderVault: vault.Open,
+	}
 }
 
 // setup is the table of contents of the suite: one line per controller.
@@ -43,12 +57,15 @@ func setup(mgr ctrl.Manager, o *options) error {
 	refs := reconciler.References{AllowCrossNamespace: o.allowCrossNamespaceRefs}
 	clients := &apply.Clients{Config: mgr.GetConfig(), Mapper: mgr.GetRESTMapper()}
 	ring, sources := &sealer.Keyring{}, source.NewStore()
+	open := &stores.Stores{Client: c, Reader: reader, Metadata: metadata, Registry: backends(o), Class: o.controllerClass}
 
 	for _, r := range []interface{ SetupWithManager(ctrl.Manager) error }{
 		&source.Controller{Client: c, Metadata: metadata, Secrets: reader, Recorder: events, Store: sources, AllowHTTPCredentials: o.allowHTTPCredentials},
 		&kustomization.Controller{Client: c, Metadata: metadata, Recorder: events, Sources: sources, Clients: clients, Account: account, References: refs},
 		&keys.Controller{Client: c, Reader: reader, Ring: ring, Namespace: o.namespace, Prefix: o.keyPrefix, KeySize: o.keySize, TTL: o.keyTTL, Addr: o.sealingAddr},
 		&sealedsecret.Controller{Client: c, Reader: reader, Recorder: events, Keys: ring},
+		&stores.Controller{Client: c, Recorder: events, Stores: open},
+		&pull.Controller{Client: c, Reader: reader, Metadata: metadata, Recorder: events, Stores: open, Namespace: o.namespace},
 	} {
 		if err := r.SetupWithManager(mgr); err != nil {
 			return fmt.Errorf("set up %T: %w", r, err)

@@ -29,7 +29,7 @@ func Command(ctx context.Context, name string) (string, error) {
 	}
 	path := filepath.Join(cache, "lockstep-"+name)
 	tmp := path + "." + strconv.Itoa(os.Getpid())
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", tmp, "./cmd/"+name)
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", tmp, "./cmd/"+name)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("testenv: build cmd/%s: %w\n%s", name, err, tail(string(out), 40))
