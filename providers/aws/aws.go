@@ -52,7 +52,7 @@ func open(ctx context.Context, e Endpoints, config providers.Config) (providers.
 	}
 	r := &reader{prefix: p.Prefix, region: p.Region, keys: keys}
 	r.client = secretsmanager.New(secretsmanager.Options{
-		Region: p.Region, Credentials: keys, HTTPClient: web, BaseEndpoint: endpoint(e.SecretsManager),
+		Region: p.Region, Credentials: keys, HTTPClient: web, HTTPSignerV4: signer{}, BaseEndpoint: endpoint(e.SecretsManager),
 		// The controllers decide when to try again, for all stores alike.
 		Retryer: aws.NopRetryer{},
 	})

@@ -40,7 +40,9 @@ type stsAt struct {
 }
 
 func (s stsAt) client(keys aws.CredentialsProvider) *sts.Client {
-	return sts.New(sts.Options{Region: s.region, Credentials: keys, HTTPClient: s.web, BaseEndpoint: endpoint(s.endpoint), Retryer: aws.NopRetryer{}})
+	return sts.New(sts.Options{
+		Region: s.region, Credentials: keys, HTTPClient: s.web, HTTPSignerV4: signer{}, BaseEndpoint: endpoint(s.endpoint), Retryer: aws.NopRetryer{},
+	})
 }
 
 // ownError is an error in our words, to find below those of the SDK.

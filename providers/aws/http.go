@@ -1,6 +1,7 @@
 package aws
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -8,6 +9,9 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 )
 
 const (
@@ -45,6 +49,18 @@ func newHTTPClient(ca []byte) (*http.Client, error) {
 		// AWS does not redirect; whoever does must not get a signed request.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, nil
+}
+
+// signer signs requests, and keeps nothing. That of the SDK keeps what it
+// derives from a secret key under the key's id, for the day: a secret that was
+// wrong and has been put right would not be seen.
+type signer struct{}
+
+// SignHTTP implements secretsmanager.HTTPSignerV4 and sts.HTTPSignerV4.
+//
+//nolint:revive // the parameters are the SDK's
+func (signer) SignHTTP(ctx context.Context, keys aws.Credentials, r *http.Request, bodyHash, service, region string, at time.Time, options ...func(*v4.SignerOptions)) error {
+	return v4.NewSigner().SignHTTP(ctx, keys, r, bodyHash, service, region, at, options...) //nolint:wrapcheck // the SDK wraps it
 }
 
 // limited cuts bodies off at maxBody: what is cut does not parse.

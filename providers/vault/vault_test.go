@@ -276,8 +276,8 @@ func TestLoginAgainBeforeTheTokenExpires(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	if l, n := server.count(login), server.count(lookup); l != 2 || n != 0 {
-		t.Errorf("reads for 1.3 s with a token of 1 s: got %d logins and %d tokens looked up, want 2 and 0", l, n)
+	if l, n := server.count(login), server.count(lookup); l < 2 || l > 3 || n != 0 {
+		t.Errorf("reads for 1.3 s with a token of 1 s: got %d logins and %d tokens looked up, want 2 or 3, and 0", l, n)
 	}
 }
 
