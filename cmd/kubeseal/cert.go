@@ -34,7 +34,7 @@ func (o *options) certificate(ctx context.Context) ([]byte, error) {
 	}
 	u, err := url.Parse(o.cert)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--cert: %w", err)
 	}
 	switch {
 	case len(u.Scheme) <= 1: // none, or the letter of a drive
@@ -49,7 +49,7 @@ func (o *options) certificate(ctx context.Context) ([]byte, error) {
 }
 
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.Open(path) //nolint:gosec // G304: the user names the file
 	if err != nil {
 		return nil, err
 	}
@@ -73,11 +73,11 @@ func download(ctx context.Context, address string) ([]byte, error) {
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--cert: %w", err)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot fetch certificate: %w", err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {

@@ -86,7 +86,7 @@ stringData: {username: bob}
 // The output is that of the genuine kubeseal, byte for byte but for the
 // ciphertext.
 func TestSameOutput(t *testing.T) {
-	real, cert := genuine(t), certificate(t, t.TempDir())
+	theirs, cert := genuine(t), certificate(t, t.TempDir())
 	plain := "kind: Secret\napiVersion: v1\nmetadata: {name: db, namespace: prod}\ndata: {a: Yg==}\n"
 	cases := map[string]struct {
 		in   string
@@ -112,7 +112,7 @@ func TestSameOutput(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
 			args := append([]string{"--cert", cert}, tc.args...)
-			cmd := exec.CommandContext(t.Context(), real, args...)
+			cmd := exec.CommandContext(t.Context(), theirs, args...)
 			cmd.Stdin = strings.NewReader(tc.in)
 			want, err := cmd.Output()
 			if err != nil {
@@ -134,7 +134,7 @@ func TestSameOutput(t *testing.T) {
 
 // What the genuine kubeseal refuses, this one refuses in the same words.
 func TestSameErrors(t *testing.T) {
-	real, cert := genuine(t), certificate(t, t.TempDir())
+	theirs, cert := genuine(t), certificate(t, t.TempDir())
 	cases := map[string]struct {
 		in   string
 		args []string
@@ -156,7 +156,7 @@ func TestSameErrors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
 			args := append([]string{"--cert", cert}, tc.args...)
-			cmd := exec.CommandContext(t.Context(), real, args...)
+			cmd := exec.CommandContext(t.Context(), theirs, args...)
 			cmd.Stdin = strings.NewReader(tc.in)
 			var stderr bytes.Buffer
 			cmd.Stderr = &stderr

@@ -162,7 +162,8 @@ var lastApplied = []string{"kubectl.kubernetes.io/last-applied-configuration", "
 // cluster, and what holds the values.
 func writable(m metav1.ObjectMeta) metav1.ObjectMeta {
 	m = *m.DeepCopy()
-	m.SelfLink, m.UID, m.ResourceVersion, m.Generation = "", "", "", 0
+	m.SelfLink = "" //nolint:staticcheck // SA1019: old Secrets have it
+	m.UID, m.ResourceVersion, m.Generation = "", "", 0
 	m.CreationTimestamp, m.DeletionTimestamp, m.DeletionGracePeriodSeconds = metav1.Time{}, nil, nil
 	m.OwnerReferences = nil
 	for _, name := range lastApplied {
@@ -189,6 +190,7 @@ func withScope(annotations map[string]string, scope sealer.Scope) map[string]str
 	delete(out, bitnamiv1alpha1.AnnotationNamespaceWide)
 	delete(out, bitnamiv1alpha1.AnnotationClusterWide)
 	switch scope {
+	case sealer.Strict: // says itself by saying nothing
 	case sealer.NamespaceWide:
 		out[bitnamiv1alpha1.AnnotationNamespaceWide] = "true"
 	case sealer.ClusterWide:

@@ -91,7 +91,7 @@ func (b *bench) run() (stop func()) {
 		},
 		&sealedsecret.Controller{
 			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Keys: b.ring,
-			Recorder: mgr.GetEventRecorderFor("sealed-secrets"),
+			Recorder: mgr.GetEventRecorderFor("sealed-secrets"), //nolint:staticcheck // SA1019: Sealed Secrets sends core/v1 Events
 		},
 	} {
 		if err := c.SetupWithManager(mgr); err != nil {
@@ -120,9 +120,10 @@ type requests struct {
 func (r *requests) through(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(req *http.Request) (*http.Response, error) {
 		path := req.URL.Path
-		if req.URL.Query().Get("watch") == "" && !strings.HasSuffix(path, "/events") && strings.Contains(path, "/namespaces/") {
+		_, rest, ok := strings.Cut(path, "/namespaces/")
+		if ok && req.URL.Query().Get("watch") == "" && !strings.HasSuffix(path, "/events") {
 			r.mu.Lock()
-			r.made = append(r.made, req.Method+" "+path[strings.Index(path, "/namespaces/"):])
+			r.made = append(r.made, req.Method+" /namespaces/"+rest)
 			r.mu.Unlock()
 		}
 		return next.RoundTrip(req)
@@ -164,6 +165,7 @@ func (b *bench) sealed(name string, at sealer.Binding, pub *rsa.PublicKey, value
 	ss := &bitnamiv1alpha1.SealedSecret{ObjectMeta: metav1.ObjectMeta{Namespace: b.ns, Name: name}}
 	ss.Spec.EncryptedData = bitnamiv1alpha1.EncryptedData{"password": base64.StdEncoding.EncodeToString(sealed)}
 	switch at.Scope {
+	case sealer.Strict:
 	case sealer.NamespaceWide:
 		ss.Annotations = map[string]string{bitnamiv1alpha1.AnnotationNamespaceWide: "true"}
 	case sealer.ClusterWide:

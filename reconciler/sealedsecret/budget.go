@@ -161,7 +161,7 @@ func size(v reflect.Value) int {
 func guard(t *template.Template) error {
 	probe, err := template.New("").Funcs(template.FuncMap{tick: func() string { return "" }}).Parse("{{" + tick + "}}")
 	if err != nil {
-		return err
+		return fmt.Errorf("guard: %w", err)
 	}
 	node := probe.Root.Nodes[0]
 	for _, each := range t.Templates() {

@@ -407,3 +407,67 @@ func TestRefused(t *testing.T) {
 	canary.NotInCluster(t, b.cp)
 	canary.NotInFiles(t, b.cp.Logs())
 }
+
+// An immutable Secret is made, and a change of it says why it cannot be.
+func TestImmutable(t *testing.T) {
+	b := newBench(t)
+	b.run()
+	ss := b.sealed("db", b.strict("db"), b.key(), "one")
+	immutable := true
+	ss.Spec.Template.Immutable = &immutable
+	b.create(ss)
+	next := b.synced("db", "True")
+	if s := b.secret("db"); s.Immutable == nil || !*s.Immutable {
+		t.Error("the Secret is not immutable")
+	}
+	next.Spec.EncryptedData = b.sealed("db", b.strict("db"), b.key(), "two").Spec.EncryptedData
+	if err := b.Update(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	c := b.synced("db", "False").Status.Conditions[0]
+	if c.Reason != bitnamiv1alpha1.ReasonUpdateFailed || !strings.Contains(c.Message, "the target Secret is immutable") {
+		t.Errorf("condition is %+v", c)
+	}
+	if err := b.Delete(t.Context(), b.secret("db")); err != nil {
+		t.Fatal(err)
+	}
+	b.holds("db", "two")
+	b.synced("db", "True")
+}
+
+// A refusal of the API server is repeated without the values.
+func TestRefusedByServer(t *testing.T) {
+	b := newBench(t)
+	b.run()
+	canary := testenv.NewCanary(t)
+	ss := b.sealed("db", b.strict("db"), b.key(), canary.Value())
+	ss.Spec.Template.Type = corev1.SecretTypeDockerConfigJson
+	ss.Spec.Template.Data = map[string]string{corev1.DockerConfigJsonKey: "{{ .password }}"} // no JSON
+	b.create(ss)
+	c := b.synced("db", "False").Status.Conditions[0]
+	if c.Reason != bitnamiv1alpha1.ReasonUpdateFailed || !strings.Contains(c.Message, "Invalid: see data[.dockerconfigjson]") {
+		t.Errorf("condition is %+v", c)
+	}
+	canary.NotInCluster(t, b.cp)
+}
+
+// With scope, name and value as they were, a SealedSecret that is sealed again
+// with another certificate is opened again, and the Secret stays as it is.
+func TestSealedAgain(t *testing.T) {
+	b := newBench(t)
+	b.run()
+	b.create(b.sealed("db", b.strict("db"), b.key(), "v"))
+	next := b.synced("db", "True")
+	before := b.secret("db")
+	next.Spec.EncryptedData = b.sealed("db", b.strict("db"), b.key(), "v").Spec.EncryptedData
+	if err := b.Update(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	got := b.synced("db", "True")
+	if after := b.secret("db"); after.ResourceVersion != before.ResourceVersion {
+		t.Error("the Secret was written, though its values did not change")
+	}
+	if got.Status.Target.Generation != got.Generation {
+		t.Errorf("status.target is of generation %d, want %d", got.Status.Target.Generation, got.Generation)
+	}
+}
