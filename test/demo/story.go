@@ -96,7 +96,7 @@ func (d *demo) commit(ctx context.Context, message string, files map[string]stri
 	d.mu.Lock()
 	d.begin = time.Now()
 	d.mu.Unlock()
-	d.say("git push", fmt.Sprintf("%s %q, %d files; the clock starts", hash[:7], message, len(files)))
+	d.say("git push", fmt.Sprintf("%s %q; the clock starts", hash[:7], message))
 	return nil
 }
 

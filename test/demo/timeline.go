@@ -93,10 +93,10 @@ func describe(o client.Object) (what, how string) {
 		if o.Status.ObservedGeneration != o.Generation || o.Status.UpdatedReplicas != *o.Spec.Replicas {
 			return "Deployment " + name, ""
 		}
-		image := o.Spec.Template.Spec.Containers[0].Image
-		if o.Status.AvailableReplicas < *o.Spec.Replicas {
+		if o.Status.AvailableReplicas != *o.Spec.Replicas || o.Status.Replicas != *o.Spec.Replicas {
 			return "Deployment " + name, ""
 		}
+		image := o.Spec.Template.Spec.Containers[0].Image
 		return "Deployment " + name, fmt.Sprintf("%d of %d available, %s", o.Status.AvailableReplicas, *o.Spec.Replicas, image[strings.LastIndexByte(image, '/')+1:])
 	case *metav1.PartialObjectMetadata:
 		owner := metav1.GetControllerOf(o)
@@ -116,9 +116,7 @@ func describeSync(ks *kustomizev1.Kustomization) string {
 		return ""
 	case ready.Status == metav1.ConditionTrue && ks.Status.ObservedGeneration == ks.Generation:
 		return "applied and healthy, " + short(ks.Status.LastAppliedRevision)
-	case ready.Status == metav1.ConditionUnknown:
-		return "applied; waits for health"
-	case ready.Status == metav1.ConditionFalse:
+	case ready.Status != metav1.ConditionTrue:
 		return ready.Message
 	default:
 		return ""

@@ -37,15 +37,13 @@ const (
 
 // Options says what is on the stage. The zero value has everything.
 type Options struct {
-	Nodes       int       // simulated nodes; 0 means 2
-	WithoutAWS  bool      // no AWS endpoint
-	WithoutGit  bool      // no Git server
-	Shell       string    // see testenv.ControllerOptions
-	Args        []string  // flags of the controller, besides its addresses
-	Audit       bool      // see testenv.Options
-	Progress    io.Writer // gets a line per step that takes long; default: standard error
-	Started     func(what string, took time.Duration)
-	WithoutCtrl bool // the controller is started by the caller
+	Nodes      int       // simulated nodes; 0 means 2
+	WithoutAWS bool      // no AWS endpoint
+	Shell      string    // see testenv.ControllerOptions
+	Args       []string  // flags of the controller, besides its addresses
+	Audit      bool      // see testenv.Options
+	Progress   io.Writer // gets a line per step that takes long; default: standard error
+	Started    func(what string, took time.Duration)
 }
 
 // Stage is everything, running.
@@ -95,8 +93,9 @@ func (s *Stage) start(ctx context.Context) error {
 		{"Kubernetes: etcd, API server, controller manager, scheduler, simulated nodes", false, s.startCluster},
 		{"Vault: OpenBao with KV v2, AppRole and Kubernetes auth", false, s.startVault},
 		{"AWS: Secrets Manager and STS endpoints", s.opts.WithoutAWS, s.startAWS},
-		{"Git: smart HTTP over TLS, and SSH", s.opts.WithoutGit, s.startGit},
-		{"Lockstep: the controller", s.opts.WithoutCtrl, s.StartController},
+		{"Git: smart HTTP over TLS, and SSH", false, s.startGit},
+		{"Lockstep: its programs, compiled", false, s.build},
+		{"Lockstep: the controller", false, s.startController},
 	} {
 		if step.skip {
 			continue
@@ -172,10 +171,13 @@ func (s *Stage) startGit(ctx context.Context) error {
 	return err
 }
 
-// StartController starts the controller; Start does so unless told not to.
-func (s *Stage) StartController(ctx context.Context) error {
+func (s *Stage) startController(ctx context.Context) error {
+	kubeconfig, err := s.kubeconfig()
+	if err != nil {
+		return err
+	}
 	o := testenv.ControllerOptions{
-		Kubeconfig: s.Cluster.Kubeconfig(), Namespace: SystemNamespace, Shell: s.opts.Shell, Args: s.opts.Args,
+		Kubeconfig: kubeconfig, Namespace: SystemNamespace, Shell: s.opts.Shell, Args: s.opts.Args,
 		// A store of AWS has no field for an authority, and that of Vault in
 		// the fleet has none either: a company's own is the system's there.
 		Trust: slices.Clone(s.Vault.CA),
@@ -184,11 +186,34 @@ func (s *Stage) StartController(ctx context.Context) error {
 		o.Trust = append(o.Trust, s.AWS.CA...)
 		o.Env = []string{"AWS_SECRETSMANAGER_ENDPOINT=" + s.AWS.Address(), "AWS_STS_ENDPOINT=" + s.AWS.Address()}
 	}
-	var err error
 	if s.Controller, err = testenv.StartController(ctx, o); err == nil {
 		s.running = append(s.running, s.Controller)
 	}
 	return err
+}
+
+// build compiles what is to be run later, so that no time is spent on it then.
+func (s *Stage) build(ctx context.Context) error {
+	for _, name := range []string{"controller", "kubeseal", "lockstep"} {
+		if _, err := testenv.Command(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// User is who the controller is to the API server, so that its requests can be
+// told from those of others.
+const User = "lockstep-controller"
+
+// kubeconfig returns the path of the controller's.
+func (s *Stage) kubeconfig() (string, error) {
+	config, err := s.Cluster.User(User, "system:masters")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(filepath.Dir(s.Cluster.Kubeconfig()), "controller.kubeconfig")
+	return path, testenv.WriteKubeconfig(path, config)
 }
 
 // Ensure creates objects; those that are there already are left alone.

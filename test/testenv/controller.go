@@ -12,13 +12,34 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
 // Command builds one of the product's commands, such as controller or
 // kubeseal, and returns the path of the program. Go's build cache makes this
-// quick when nothing changed.
+// quick when nothing changed; the first time may take minutes. A process builds
+// each command once.
 func Command(ctx context.Context, name string) (string, error) {
+	commands.Lock()
+	defer commands.Unlock()
+	if path, ok := commands.built[name]; ok {
+		return path, nil
+	}
+	path, err := build(ctx, name)
+	if err == nil {
+		commands.built[name] = path
+	}
+	return path, err
+}
+
+// commands are those that this process has built.
+var commands = struct {
+	sync.Mutex
+	built map[string]string
+}{built: map[string]string{}}
+
+func build(ctx context.Context, name string) (string, error) {
 	root, err := Root()
 	if err != nil {
 		return "", err

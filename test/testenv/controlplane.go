@@ -305,7 +305,7 @@ func (c *ControlPlane) Tail(n int) string {
 }
 
 // RestConfig returns the administrator's configuration, a copy of its own.
-// It has no client-side rate limit.
+// It has no client-side rate limit, and keeps the server's warnings to itself.
 func (c *ControlPlane) RestConfig() *rest.Config { return rest.CopyConfig(c.admin) }
 
 // Kubeconfig is the path of the administrator's kubeconfig.

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -22,6 +23,7 @@ type server struct {
 	dir     string   // with its log
 	folders []string // what else goes when it stops
 	address string
+	header  http.Header // of every request
 	client  *http.Client
 	keep    bool
 }
@@ -163,11 +165,11 @@ func (s *server) ClearFaults(ctx context.Context) error {
 
 // admin talks to the server's admin API. in and out may be nil.
 func (s *server) admin(ctx context.Context, method, path string, in, out any) error {
-	return s.call(ctx, method, "/_admin/"+path, nil, in, out)
+	return s.call(ctx, method, "/_admin/"+path, in, out)
 }
 
 // call sends in as JSON and reads the answer into out; both may be nil.
-func (s *server) call(ctx context.Context, method, path string, header http.Header, in, out any) error {
+func (s *server) call(ctx context.Context, method, path string, in, out any) error {
 	var body bytes.Buffer
 	if in != nil {
 		if err := json.NewEncoder(&body).Encode(in); err != nil {
@@ -178,9 +180,7 @@ func (s *server) call(ctx context.Context, method, path string, header http.Head
 	if err != nil {
 		return fmt.Errorf("testenv: %s %s: %w", method, path, err)
 	}
-	for name, values := range header {
-		request.Header[name] = values
-	}
+	maps.Copy(request.Header, s.header)
 	answer, err := s.client.Do(request)
 	if err != nil {
 		return fmt.Errorf("testenv: %w", err)

@@ -3,6 +3,7 @@ package testenv
 import (
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 )
@@ -61,12 +62,12 @@ func (s *Shared[T]) Get(t testing.TB) T {
 func Main(m *testing.M) {
 	code := m.Run()
 	running.Lock()
-	for i := len(running.all) - 1; i >= 0; i-- {
+	for _, s := range slices.Backward(running.all) {
 		if code != 0 {
-			running.all[i].Keep()
-			fmt.Fprint(os.Stderr, running.all[i].Tail(20))
+			s.Keep()
+			fmt.Fprint(os.Stderr, s.Tail(20))
 		}
-		running.all[i].Stop()
+		s.Stop()
 	}
 	os.Exit(code)
 }

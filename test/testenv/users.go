@@ -24,7 +24,7 @@ func (c *ControlPlane) user(name string, groups ...string) (*rest.Config, string
 	if err != nil {
 		return nil, "", err
 	}
-	config := &rest.Config{Host: c.Issuer(), QPS: -1, TLSClientConfig: rest.TLSClientConfig{
+	config := &rest.Config{Host: c.Issuer(), QPS: -1, WarningHandler: rest.NoWarnings{}, TLSClientConfig: rest.TLSClientConfig{
 		CAData: c.ca.pem, CertData: pair.cert, KeyData: pair.key,
 	}}
 	path := filepath.Join(c.dir, strings.ReplaceAll(name, ":", "-")+".kubeconfig")

@@ -42,6 +42,7 @@ func StartVault(ctx context.Context, opts VaultOptions) (*Vault, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.header = http.Header{"X-Vault-Token": {ready.RootToken}, "Content-Type": {"application/json"}}
 	v := &Vault{server: s, unsealKey: ready.UnsealKey, CA: []byte(ready.CA), RootToken: ready.RootToken}
 	if err := v.prepare(ctx); err != nil {
 		v.Stop()
@@ -66,8 +67,7 @@ func (v *Vault) prepare(ctx context.Context) error {
 // Call sends a request as root to path, which has no /v1/ in front, and reads
 // the answer into out unless that is nil.
 func (v *Vault) Call(ctx context.Context, method, path string, in, out any) error {
-	header := http.Header{"X-Vault-Token": {v.RootToken}, "Content-Type": {"application/json"}}
-	return v.call(ctx, method, "/v1/"+path, header, in, out)
+	return v.call(ctx, method, "/v1/"+path, in, out)
 }
 
 // Mount mounts a KV engine of version 1 or 2 at path.
