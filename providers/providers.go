@@ -39,7 +39,7 @@ var (
 
 // Throttled is an ErrThrottled with the time that the service asked to wait;
 // 0 if it did not say.
-type Throttled struct{ After time.Duration }
+type Throttled struct{ After time.Duration } //nolint:errname // it is an ErrThrottled, and the name says so
 
 // Error implements error.
 func (t Throttled) Error() string { return ErrThrottled.Error() }

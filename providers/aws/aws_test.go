@@ -3,6 +3,7 @@ package aws_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -162,9 +163,7 @@ func TestUnreached(t *testing.T) {
 // account has the ServiceAccount app with the given role.
 func account(role string, more map[string]string) *conformance.References {
 	annotations := map[string]string{"eks.amazonaws.com/role-arn": role}
-	for k, v := range more {
-		annotations[k] = v
-	}
+	maps.Copy(annotations, more)
 	return &conformance.References{Accounts: map[string]map[string]string{"app": annotations, "bare": {}},
 		TokenFn: func(context.Context, string, []string) (string, error) { return "jwt-of-the-account", nil }}
 }
@@ -228,9 +227,7 @@ func TestOpenRefuses(t *testing.T) {
 			refs.Set("k", "id", "AKIATEST")
 			refs.Set("k", "secret", secretKey)
 			settings := byKey()
-			for k, v := range tc.change {
-				settings[k] = v
-			}
+			maps.Copy(settings, tc.change)
 			_, err := aws.New(aws.Endpoints{SecretsManager: "http://127.0.0.1:1", STS: "http://127.0.0.1:1"})(t.Context(), store(t, settings, refs))
 			if !errors.Is(err, providers.ErrInvalid) || !strings.Contains(err.Error(), "spec.provider.aws."+tc.field) {
 				t.Errorf("%s\nOpen: got %v, want ErrInvalid with spec.provider.aws.%s in it", tc.reason, err, tc.field)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
@@ -61,8 +60,7 @@ func (r *reader) classify(ctx context.Context, err error) error {
 // classify says in our words what went wrong with a request to service. What
 // the SDK says may repeat the request, and holds an id that changes each time.
 func classify(ctx context.Context, err error, service string) error {
-	var ours ownError
-	if errors.As(err, &ours) {
+	if ours, ok := errors.AsType[ownError](err); ok {
 		return ours.err
 	}
 	if ctx.Err() != nil {
@@ -131,8 +129,7 @@ func retryAfter(err error) time.Duration {
 	if !errors.As(err, &answer) || answer.Response == nil {
 		return 0
 	}
-	var header http.Header = answer.Response.Header
-	seconds, err := strconv.ParseUint(header.Get("Retry-After"), 10, 16)
+	seconds, err := strconv.ParseUint(answer.Response.Header.Get("Retry-After"), 10, 16)
 	if err != nil {
 		return 0
 	}

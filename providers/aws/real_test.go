@@ -60,6 +60,7 @@ func may(pattern string) testenv.AWSStatement {
 
 func TestConformance(t *testing.T) {
 	conformance.Test(t, func(t *testing.T) conformance.Backend {
+		t.Helper()
 		a := server.Get(t)
 		r, key := user(t, a, "conformance", may("conformance/*"))
 		return conformance.Backend{

@@ -72,7 +72,7 @@ func (r *References) Token(ctx context.Context, ref esv1.ServiceAccountSelector,
 		return providers.Value{}, time.Time{}, fmt.Errorf("%w: no ServiceAccount %q", providers.ErrInvalid, ref.Name)
 	}
 	token, err := r.TokenFn(ctx, ref.Name, audiences)
-	return providers.NewValue([]byte(token)), time.Now().Add(time.Hour), err
+	return providers.NewValue([]byte(token)), time.Date(9999, time.January, 1, 0, 0, 0, 0, time.UTC), err
 }
 
 // Annotations implements providers.References.

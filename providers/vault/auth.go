@@ -163,15 +163,13 @@ func mount(path, otherwise string) string {
 
 // login posts credentials to the auth method at mount. who describes them.
 func (a authenticator) login(ctx context.Context, mount, who string, credentials map[string]string) (token, error) {
-	start := time.Now()
 	got, err := a.client.do(ctx, request{method: http.MethodPost, path: "auth/" + mount + "/login", namespace: a.namespace, body: credentials})
 	if err != nil {
 		return token{}, fmt.Errorf("log in: %w", err)
 	}
 	switch {
 	case got.status == http.StatusOK && got.Auth != nil && got.Auth.ClientToken != "":
-		ttl := time.Duration(got.Auth.LeaseDuration) * time.Second
-		return token{value: providers.NewValue([]byte(got.Auth.ClientToken)), until: until(start, ttl)}, nil
+		return token{value: providers.NewValue([]byte(got.Auth.ClientToken)), ttl: time.Duration(got.Auth.LeaseDuration) * time.Second}, nil
 	case got.status == http.StatusOK:
 		return token{}, fmt.Errorf("log in: %w: Vault at %s gave no token at auth/%s", providers.ErrUnavailable, a.client.address, mount)
 	case got.status == http.StatusNotFound:

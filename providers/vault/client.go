@@ -96,11 +96,11 @@ type request struct {
 // answer is what came back.
 type answer struct {
 	status   int
-	wait     time.Duration // that Retry-After asks for
-	Data     json.RawMessage
-	Auth     *auth
-	Errors   []string // never quoted: they may repeat what was sent
-	Warnings []string
+	wait     time.Duration   // that Retry-After asks for
+	Data     json.RawMessage `json:"data"`
+	Auth     *auth           `json:"auth"`
+	Errors   []string        `json:"errors"` // never quoted: they may repeat what was sent
+	Warnings []string        `json:"warnings"`
 }
 
 // auth is the token of a login.

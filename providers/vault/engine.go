@@ -33,7 +33,7 @@ type location struct {
 func (e engine) locate(ref providers.Ref) (location, error) {
 	key := strings.Trim(ref.Path, "/")
 	if slices.ContainsFunc(strings.Split(key, "/"), func(s string) bool { return s == "" || s == "." || s == ".." }) {
-		return location{}, fmt.Errorf("remoteRef.key %q: %w: it has a part that is empty, . or ..", ref.Path, providers.ErrInvalid)
+		return location{}, fmt.Errorf("remoteRef.key %q: %w: it has a part that is empty or only dots", ref.Path, providers.ErrInvalid)
 	}
 	where, err := e.join(key)
 	if err != nil {

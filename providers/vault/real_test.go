@@ -54,6 +54,7 @@ func logIn(t *testing.T, v *testenv.Vault, r testenv.VaultRole) (providers.Reade
 
 func TestConformance(t *testing.T) {
 	conformance.Test(t, func(t *testing.T) conformance.Backend {
+		t.Helper()
 		v := server.Get(t)
 		r, credentials := logIn(t, v, testenv.VaultRole{Name: "conformance", Policy: testenv.Allow("secret/data/conformance/*")})
 		return conformance.Backend{

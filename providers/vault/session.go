@@ -14,17 +14,19 @@ import (
 // token is what a login gives.
 type token struct {
 	value providers.Value
-	until time.Time // when to log in again; zero: never
+	ttl   time.Duration // 0: for ever
 }
 
 // session keeps a token for as long as it is valid, and logs in once however
 // many goroutines ask.
 type session struct {
 	login  func(context.Context) (token, error)
+	clock  func() time.Time
 	flight singleflight.Group
 
-	mu      sync.Mutex
-	current *token
+	mu    sync.Mutex
+	value *providers.Value
+	until time.Time // when to log in again; zero: never
 }
 
 // maxEarly is how long before its end a token is no longer used, at most: time
@@ -51,13 +53,14 @@ func (s *session) token(ctx context.Context, rejected providers.Value) (provider
 		// The one who asked first may give up; the others still want it.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*requestTimeout)
 		defer cancel()
+		start := s.clock()
 		t, err := s.login(ctx)
 		if err != nil {
 			return nil, err
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.current = &t
+		s.value, s.until = &t.value, until(start, t.ttl)
 		return t.value, nil
 	})
 	select {
@@ -75,12 +78,11 @@ func (s *session) token(ctx context.Context, rejected providers.Value) (provider
 func (s *session) valid(rejected providers.Value) (providers.Value, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := s.current
-	if t == nil || (!t.until.IsZero() && !time.Now().Before(t.until)) {
+	if s.value == nil || (!s.until.IsZero() && !s.clock().Before(s.until)) {
 		return providers.Value{}, false
 	}
-	if len(rejected.Bytes()) > 0 && t.value.Equal(rejected) {
+	if len(rejected.Bytes()) > 0 && s.value.Equal(rejected) {
 		return providers.Value{}, false
 	}
-	return t.value, true
+	return *s.value, true
 }

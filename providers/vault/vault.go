@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/lockstep-dev/lockstep/providers"
 )
@@ -29,7 +30,8 @@ func Open(ctx context.Context, config providers.Config) (providers.Reader, error
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{client: c, engine: newEngine(p), namespace: orEmpty(p.Namespace), session: &session{login: login}}
+	s := &session{login: login, clock: time.Now} //nolint:forbidigo // a Config has no clock, and tokens end by this one
+	r := &reader{client: c, engine: newEngine(p), namespace: orEmpty(p.Namespace), session: s}
 	if _, err := r.session.token(ctx, providers.Value{}); err != nil {
 		return nil, err
 	}
@@ -99,7 +101,10 @@ func (r *reader) value(a answer, where location) (providers.Value, error) {
 	}
 	data := a.Data
 	if r.engine.versioned {
-		var secret struct{ Data, Metadata json.RawMessage }
+		var secret struct {
+			Data     json.RawMessage `json:"data"`
+			Metadata json.RawMessage `json:"metadata"`
+		}
 		if err := json.Unmarshal(a.Data, &secret); err != nil || secret.Metadata == nil {
 			return providers.Value{}, fmt.Errorf("%w: the KV engine %q of Vault at %s has version 1: set spec.provider.vault.version to v1",
 				providers.ErrInvalid, where.mount, r.client.address)

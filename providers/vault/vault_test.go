@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -189,9 +190,7 @@ func TestOpenRefuses(t *testing.T) {
 			refs.Set("t", "t", staticToken)
 			refs.Set("empty", "t", " \n")
 			settings := byToken("http://127.0.0.1:1")
-			for k, v := range tc.change {
-				settings[k] = v
-			}
+			maps.Copy(settings, tc.change)
 			_, err := vault.Open(t.Context(), store(t, settings, refs))
 			if !errors.Is(err, providers.ErrInvalid) || !strings.Contains(err.Error(), "spec.provider.vault."+tc.field) {
 				t.Errorf("%s\nOpen: got %v, want ErrInvalid with spec.provider.vault.%s in it", tc.reason, err, tc.field)
