@@ -91,7 +91,7 @@ func (b *bench) run() (stop func()) {
 		},
 		&sealedsecret.Controller{
 			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Keys: b.ring,
-			Recorder: mgr.GetEventRecorderFor("sealed-secrets"), //nolint:staticcheck // SA1019: Sealed Secrets sends core/v1 Events
+			Recorder: mgr.GetEventRecorderFor("sealed-secrets"),
 		},
 	} {
 		if err := c.SetupWithManager(mgr); err != nil {

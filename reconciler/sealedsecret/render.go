@@ -72,7 +72,7 @@ func (l *limited) Write(p []byte) (int, error) {
 	if l.Len()+len(p) > maxOutput {
 		return 0, errOutput
 	}
-	return l.Buffer.Write(p) //nolint:wrapcheck // a buffer has no errors
+	return l.Buffer.Write(p)
 }
 
 var position = regexp.MustCompile(`^template: .*?:(\d+):(\d+): executing `)
