@@ -55,12 +55,10 @@ func (e *temporary) Unwrap() error { return e.err }
 
 // reasonOf returns the condition reason that err carries, or fallback.
 func reasonOf(err error, fallback string) string {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Reason
 	}
-	var t *temporary
-	if errors.As(err, &t) {
+	if t, ok := errors.AsType[*temporary](err); ok {
 		return t.reason
 	}
 	return fallback

@@ -111,7 +111,7 @@ func (l *Loop[T]) apply(ctx context.Context, obj T) (reconcile.Result, error) {
 	if perr := l.patchStatus(ctx, before, obj); perr != nil {
 		// Only perr is wrapped: whatever err says about retries, the status
 		// must still be written.
-		return reconcile.Result{}, fmt.Errorf("patch status: %w (apply: %v)", perr, err)
+		return reconcile.Result{}, fmt.Errorf("patch status: %w (apply: %v)", perr, err) //nolint:errorlint // see above
 	}
 	l.event(before, obj)
 	return l.next(obj, err)
@@ -169,7 +169,7 @@ func (l *Loop[T]) finalize(ctx context.Context, obj T) (reconcile.Result, error)
 	if err := l.Finalize(ctx, obj); err != nil {
 		l.report(obj, err)
 		if perr := l.patchStatus(ctx, before, obj); perr != nil {
-			return reconcile.Result{}, fmt.Errorf("patch status: %w (finalize: %v)", perr, err)
+			return reconcile.Result{}, fmt.Errorf("patch status: %w (finalize: %v)", perr, err) //nolint:errorlint // as in apply
 		}
 		l.event(before, obj)
 		return l.next(obj, err)

@@ -45,7 +45,7 @@ func NewCertificate(bits int, validFor time.Duration, commonName string) (*rsa.P
 	if err != nil {
 		return nil, nil, fmt.Errorf("make serial number: %w", err)
 	}
-	now := time.Now().UTC()
+	now := time.Now().UTC() //nolint:forbidigo // a certificate is valid from now on
 	template := &x509.Certificate{
 		SerialNumber:          serial,
 		KeyUsage:              x509.KeyUsageEncipherOnly,

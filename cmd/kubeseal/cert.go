@@ -49,7 +49,7 @@ func (o *options) certificate(ctx context.Context) ([]byte, error) {
 }
 
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path) //nolint:gosec // G304: the user names the file
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}

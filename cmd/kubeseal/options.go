@@ -108,7 +108,7 @@ func (o *options) parse(args []string, s streams) error {
 	o.flags.Usage = func() { o.usage(s.err) }
 	err := o.flags.Parse(args)
 	if err == nil || errors.Is(err, pflag.ErrHelp) {
-		return err //nolint:wrapcheck // run asks for it
+		return err
 	}
 	fmt.Fprintf(s.err, "%v\nRun 'kubeseal --help' for the flags there are.\n", err)
 	return errUsage

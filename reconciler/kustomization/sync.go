@@ -62,7 +62,7 @@ func (r *run) sync(ctx context.Context) error {
 }
 
 func (r *run) progressing(after time.Duration) error {
-	return reconciler.Progressing(meta.ProgressingReason, after, fmt.Errorf("Applying revision %s", r.revision)) //nolint:staticcheck,revive // ST1005: shown as Flux's client shows its own
+	return reconciler.Progressing(meta.ProgressingReason, after, fmt.Errorf("Applying revision %s", r.revision)) //nolint:staticcheck // ST1005: shown as Flux's client shows its own
 }
 
 // known compares what was applied with what the watches see now.
@@ -171,7 +171,7 @@ func first(errs []error) error {
 	if len(errs) == 0 {
 		return nil
 	}
-	slices.SortFunc(errs, func(a, b error) int { return compareText(a, b) })
+	slices.SortFunc(errs, compareText)
 	if len(errs) == 1 {
 		return errs[0]
 	}

@@ -125,8 +125,7 @@ func (r *run) redact(err error) error {
 	if text == err.Error() {
 		return err
 	}
-	var e *reconciler.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*reconciler.Error](err); ok {
 		return &reconciler.Error{Reason: e.Reason, After: e.After, Final: e.Final, Progress: e.Progress, Err: errors.New(text)}
 	}
 	return errors.New(text)

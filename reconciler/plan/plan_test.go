@@ -48,7 +48,7 @@ func parse(t *testing.T, archive *txtar.Archive) (in plan.Input, want string) {
 			want = string(f.Data)
 			continue
 		}
-		for _, line := range strings.Split(strings.TrimSpace(string(f.Data)), "\n") {
+		for line := range strings.SplitSeq(strings.TrimSpace(string(f.Data)), "\n") {
 			fields := strings.Fields(line)
 			if len(fields) == 0 {
 				continue

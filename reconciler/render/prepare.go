@@ -74,31 +74,8 @@ func (r *readOnly) kustomization(dir string) (file string, doc map[string]any, e
 // all its YAML files, also of folders below, but a folder that has a
 // kustomization of its own is taken as a whole.
 func (r *readOnly) generate(dir string) (map[string]any, error) {
-	resources := []any{}
-	var scan func(at string) error
-	scan = func(at string) error {
-		names, err := r.ReadDir(at)
-		if err != nil {
-			return err
-		}
-		for _, n := range names {
-			below := path.Join(at, n)
-			switch {
-			case r.regularDir(below):
-				if own, _, err := r.kustomization(below); err != nil || own != "" {
-					resources = append(resources, within(dir, below))
-					continue
-				}
-				if err := scan(below); err != nil {
-					return err
-				}
-			case r.manifest(below):
-				resources = append(resources, within(dir, below))
-			}
-		}
-		return nil
-	}
-	if err := scan(dir); err != nil {
+	resources, err := r.resources(dir, dir)
+	if err != nil {
 		return nil, err
 	}
 	return map[string]any{
@@ -106,6 +83,34 @@ func (r *readOnly) generate(dir string) (map[string]any, error) {
 		"kind":       "Kustomization",
 		"resources":  resources,
 	}, nil
+}
+
+// resources returns what there is to take below at, as seen from dir.
+func (r *readOnly) resources(dir, at string) ([]any, error) {
+	names, err := r.ReadDir(at)
+	if err != nil {
+		return nil, err
+	}
+	resources := []any{}
+	for _, n := range names {
+		below := path.Join(at, n)
+		if !r.regularDir(below) {
+			if r.manifest(below) {
+				resources = append(resources, within(dir, below))
+			}
+			continue
+		}
+		if own, _, err := r.kustomization(below); err != nil || own != "" {
+			resources = append(resources, within(dir, below))
+			continue
+		}
+		inner, err := r.resources(dir, below)
+		if err != nil {
+			return nil, err
+		}
+		resources = append(resources, inner...)
+	}
+	return resources, nil
 }
 
 func within(dir, p string) string {

@@ -75,7 +75,7 @@ func (s *session) fetch(ctx context.Context, t target) (*memory.Storage, error) 
 	if err != nil {
 		return nil, err
 	}
-	defer answer.Close()
+	defer func() { _ = answer.Close() }() // only read from
 	objects := memory.NewStorage()
 	if err := unpack(objects, demux(request.Capabilities, answer)); err != nil {
 		return nil, err

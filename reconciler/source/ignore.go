@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/fluxcd/pkg/sourceignore"
@@ -71,7 +72,7 @@ func (r *reader) patterns(hash plumbing.Hash, at []string) ([]gitignore.Pattern,
 		if e.Mode != filemode.Dir {
 			continue
 		}
-		inner, err := r.patterns(e.Hash, append(at[:len(at):len(at)], e.Name))
+		inner, err := r.patterns(e.Hash, append(slices.Clip(at), e.Name))
 		if err != nil {
 			return nil, err
 		}
@@ -107,7 +108,7 @@ func (r *reader) folder(hash plumbing.Hash, at []string) error {
 		return fmt.Errorf("read folder %q: %w", strings.Join(at, "/"), err)
 	}
 	for _, e := range tree.Entries {
-		name := append(at[:len(at):len(at)], e.Name)
+		name := append(slices.Clip(at), e.Name)
 		if e.Mode == filemode.Submodule || r.match.Match(name, e.Mode == filemode.Dir) {
 			continue
 		}

@@ -18,7 +18,7 @@ import (
 // Keys of the Secret that spec.secretRef names. They are Flux's.
 const (
 	keyUsername = "username"
-	keyPassword = "password" //nolint:gosec // G101: the name of a key
+	keyPassword = "password"
 	keyToken    = "bearerToken"
 	keyCA       = "ca.crt"
 	keyOldCA    = "caFile"

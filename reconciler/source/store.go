@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"k8s.io/client-go/util/workqueue"
@@ -69,7 +70,7 @@ func (s *Store) Watch(users func(ctx context.Context, kind, namespace, name stri
 	return ctrlsource.Func(func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.watchers = append(s.watchers[:len(s.watchers):len(s.watchers)], watcher{ctx, users, queue})
+		s.watchers = append(slices.Clip(s.watchers), watcher{ctx, users, queue})
 		return nil
 	})
 }

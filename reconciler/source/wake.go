@@ -12,7 +12,7 @@ import (
 )
 
 // bySecret indexes GitRepositories by the name of their Secret.
-const bySecret = "lockstep.bySecret"
+const bySecret = "lockstep.bySecret" //nolint:gosec // G101: the name of an index
 
 func index(mgr ctrl.Manager) error {
 	err := mgr.GetFieldIndexer().IndexField(context.Background(), &sourcev1.GitRepository{}, bySecret, //nolint:forbidigo // set-up, before there is a context

@@ -7,11 +7,14 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -148,33 +151,44 @@ func (c *Canary) InCluster(ctx context.Context, cp *ControlPlane, secrets ...typ
 	var found []string
 	n := 0
 	for _, list := range lists {
-		gv, err := schema.ParseGroupVersion(list.GroupVersion)
-		if err != nil {
-			return nil, fmt.Errorf("testenv: %w", err)
-		}
 		for _, r := range list.APIResources {
 			if !strings.Contains(r.Verbs.String(), "list") {
 				continue
 			}
-			objects, err := cp.Dynamic.Resource(gv.WithResource(r.Name)).List(ctx, metav1.ListOptions{})
+			objects, err := cp.objects(ctx, list.GroupVersion, r.Name)
 			if err != nil {
-				return nil, fmt.Errorf("testenv: list %s: %w", r.Name, err)
+				return nil, err
 			}
-			for _, o := range objects.Items {
-				n++
-				name := r.Name + " " + types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}.String()
-				text, err := json.Marshal(o.Object)
-				if err != nil {
-					return nil, fmt.Errorf("testenv: %s: %w", name, err)
-				}
-				if !allowed[name] && c.In(text) {
+			n += len(objects)
+			for _, name := range slices.Sorted(maps.Keys(objects)) {
+				if !allowed[name] && c.In(objects[name]) {
 					found = append(found, name)
 				}
 			}
 		}
 	}
 	if n == 0 {
-		return nil, fmt.Errorf("testenv: the API server holds no objects: nothing was looked at")
+		return nil, errors.New("testenv: the API server holds no objects: nothing was looked at")
 	}
 	return found, nil
+}
+
+// objects returns the objects of a resource as JSON, by "RESOURCE NAMESPACE/NAME".
+func (c *ControlPlane) objects(ctx context.Context, groupVersion, resource string) (map[string][]byte, error) {
+	gv, err := schema.ParseGroupVersion(groupVersion)
+	if err != nil {
+		return nil, fmt.Errorf("testenv: %w", err)
+	}
+	list, err := c.Dynamic.Resource(gv.WithResource(resource)).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("testenv: list %s: %w", resource, err)
+	}
+	objects := map[string][]byte{}
+	for _, o := range list.Items {
+		name := resource + " " + types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}.String()
+		if objects[name], err = json.Marshal(o.Object); err != nil {
+			return nil, fmt.Errorf("testenv: %s: %w", name, err)
+		}
+	}
+	return objects, nil
 }
