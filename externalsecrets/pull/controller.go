@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	"github.com/lockstep-dev/lockstep/externalsecrets/fetch"
@@ -51,7 +52,6 @@ func (c *Controller) loop() *reconciler.Loop[*esv1.ExternalSecret] {
 		New:         func() *esv1.ExternalSecret { return &esv1.ExternalSecret{} },
 		Apply:       c.apply,
 		Every:       c.every,
-		Suspended:   c.foreign,
 		Finalizer:   esv1.Finalizer,
 		Needs:       func(es *esv1.ExternalSecret) bool { return deletion(es) == esv1.DeletionDelete },
 		Finalize:    c.finalize,
@@ -62,15 +62,22 @@ func (c *Controller) loop() *reconciler.Loop[*esv1.ExternalSecret] {
 	}
 }
 
-// foreign reports whether a store of es is another controller's: then es is,
-// too.
-func (c *Controller) foreign(es *esv1.ExternalSecret) bool {
-	for _, ref := range fetch.Stores(&es.Spec) {
-		if !c.Stores.Serves(context.Background(), ref.Kind, es.Namespace, ref.Name) { //nolint:forbidigo // answered by the cache
-			return true
+// mine passes on to next the ExternalSecrets that are this controller's: those
+// of which no store is another's. The check comes before everything else,
+// because External Secrets Operator has the same finalizer, and may run in the
+// same cluster for another class.
+func (c *Controller) mine(next reconcile.Reconciler) reconcile.Func {
+	return func(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+		es := &esv1.ExternalSecret{}
+		if err := c.Client.Get(ctx, req.NamespacedName, es); err == nil {
+			for _, ref := range fetch.Stores(&es.Spec) {
+				if !c.Stores.Serves(ctx, ref.Kind, es.Namespace, ref.Name) {
+					return reconcile.Result{}, nil
+				}
+			}
 		}
+		return next.Reconcile(ctx, req)
 	}
-	return false
 }
 
 // finalize deletes the Secret of an ExternalSecret that asks for it. Without
@@ -133,5 +140,5 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 		WatchesMetadata(&corev1.Secret{}, c.writers()).
 		Watches(&esv1.SecretStore{}, c.usersOf(esv1.SecretStoreKind), usable()).
 		Watches(&esv1.ClusterSecretStore{}, c.usersOf(esv1.ClusterSecretStoreKind), usable()).
-		Complete(c.loop())
+		Complete(c.mine(c.loop()))
 }

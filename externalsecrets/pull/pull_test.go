@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	"github.com/lockstep-dev/lockstep/providers"
@@ -225,12 +226,20 @@ func TestStoreComesAndChanges(t *testing.T) {
 
 	t.Run("OtherClass", func(t *testing.T) {
 		b.apply("metadata: {name: theirs}\nspec: {controller: other, provider: {fake: {}}}", &esv1.SecretStore{})
-		b.apply("metadata: {name: theirs}\nspec: {secretStoreRef: {name: theirs}, data: [{secretKey: a, remoteRef: {key: db}}]}", &esv1.ExternalSecret{})
+		b.apply("metadata: {name: theirs, finalizers: ["+esv1.Finalizer+"]}\nspec: {secretStoreRef: {name: theirs}, data: [{secretKey: a, remoteRef: {key: db}}]}", &esv1.ExternalSecret{})
 		time.Sleep(500 * time.Millisecond)
 		es := &esv1.ExternalSecret{}
 		if err := b.Get(t.Context(), b.key("theirs"), es); err != nil || len(es.Status.Conditions) != 0 {
 			t.Errorf("an object of another controller: %v, %v, want it left alone", err, es.Status)
 		}
+		if err := b.Delete(t.Context(), es); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(300 * time.Millisecond)
+		if err := b.Get(t.Context(), b.key("theirs"), es); err != nil {
+			t.Errorf("an object of another controller was finalized: %v", err)
+		}
+		b.change("theirs", func(es *esv1.ExternalSecret) { es.Finalizers = nil })
 	})
 }
 
@@ -246,6 +255,23 @@ func TestCreationPolicies(t *testing.T) {
 		b.external("owner", "target: {}"+data)
 		b.ready("owner", "True")
 		b.holds("owner", `{"ours":"value","theirs":"kept"}`)
+	})
+	t.Run("FromExternalSecretsOperator", func(t *testing.T) {
+		theirs := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: b.ns, Name: "eso", Annotations: map[string]string{esv1.AnnotationDataHash: "x"}}}
+		theirs.StringData = map[string]string{"ours": "value", "former": "value"}
+		if err := b.Create(t.Context(), theirs, client.FieldOwner(esv1.FieldManagerPrefix+"eso")); err != nil {
+			t.Fatal(err)
+		}
+		theirs.StringData = map[string]string{"kept": "someone else's"}
+		if err := b.Update(t.Context(), theirs, client.FieldOwner("someone")); err != nil {
+			t.Fatal(err)
+		}
+		b.external("eso", "target: {}"+data)
+		b.ready("eso", "True")
+		b.holds("eso", `{"kept":"someone else's","ours":"value"}`)
+		if s := b.secret("eso"); s.Annotations[esv1.AnnotationDataHash] != "" {
+			t.Error("the hash of the data is still there")
+		}
 	})
 	t.Run("OwnerConflict", func(t *testing.T) {
 		b.external("second", "target: {name: owner}"+data)

@@ -8,8 +8,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
 	metav1apply "k8s.io/client-go/applyconfigurations/meta/v1"
+	"k8s.io/client-go/util/csaupgrade"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
@@ -54,6 +57,9 @@ func (r *run) write(ctx context.Context) error {
 	if r.asWritten(name, fingerprint) {
 		return nil
 	}
+	if err := r.adopt(ctx); err != nil {
+		return err
+	}
 	secret := r.secret(name)
 	if err := r.Client.Apply(ctx, secret, client.FieldOwner(fieldManager(r.es)), client.ForceOwnership); err != nil {
 		if apierrors.IsConflict(err) && policy(r.es) == esv1.CreateMerge {
@@ -67,6 +73,25 @@ func (r *run) write(ctx context.Context) error {
 	}
 	r.es.Status.Binding = esv1.Binding{Name: name}
 	r.es.Status.Target = &esv1.TargetStatus{Name: name, UID: *secret.UID, ResourceVersion: *secret.ResourceVersion, Fingerprint: fingerprint}
+	return nil
+}
+
+// adopt makes the fields that External Secrets Operator wrote ours: it updates
+// where we apply, and what it owns that way would stay for ever, the hash of
+// the data among it. It sends nothing for any other Secret.
+func (r *run) adopt(ctx context.Context) error {
+	if r.live == nil {
+		return nil
+	}
+	name := fieldManager(r.es)
+	patch, err := csaupgrade.UpgradeManagedFieldsPatch(r.live, sets.New(name), name)
+	if err != nil || len(patch) == 0 {
+		return err
+	}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: r.live.Namespace, Name: r.live.Name}}
+	if err := r.Client.Patch(ctx, secret, client.RawPatch(types.JSONPatchType, patch)); err != nil {
+		return explain(r.live.Name, err)
+	}
 	return nil
 }
 
