@@ -130,4 +130,3 @@ func listSecrets(c *call, in listSecretsIn) (any, error) {
 		NextToken  string `json:",omitempty"`
 	}{entries, next}, nil
 }
-
