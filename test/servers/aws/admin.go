@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"maps"
 	"net/http"
 	"strings"
 
@@ -80,9 +81,7 @@ func (s *server) putSecret(in seed) (any, error) {
 		existing = c.newSecret(in.Name, "")
 	}
 	existing.deleted = nil
-	for k, v := range in.Tags {
-		existing.tags[k] = v
-	}
+	maps.Copy(existing.tags, in.Tags)
 	v, err := existing.add("", in.Value, in.Binary, nil)
 	if err != nil {
 		return nil, err

@@ -35,7 +35,7 @@ type parameterOut struct {
 }
 
 func (c *call) parameterARN(name string) string {
-	return fmt.Sprintf("arn:aws:ssm:%s:%s:parameter/%s", c.region.name, accountID, strings.TrimPrefix(name, "/"))
+	return fmt.Sprintf("arn:aws:ssm:%s:%s:parameter/%s", c.name, accountID, strings.TrimPrefix(name, "/"))
 }
 
 func (c *call) out(p *parameter, version int, decrypt bool) parameterOut {

@@ -35,7 +35,7 @@ type version struct {
 func (c *call) newSecret(name, description string) *secret {
 	now := time.Now()
 	s := &secret{name: name, description: description, tags: map[string]string{}, created: now, changed: now,
-		arn: fmt.Sprintf("arn:aws:secretsmanager:%s:%s:secret:%s-%s", c.region.name, accountID, name, random(3))}
+		arn: fmt.Sprintf("arn:aws:secretsmanager:%s:%s:secret:%s-%s", c.name, accountID, name, random(3))}
 	c.secrets[name] = s
 	return s
 }

@@ -1,3 +1,4 @@
+//nolint:revive,staticcheck // fields are named as the API names them
 package main
 
 import "errors"
@@ -59,8 +60,7 @@ func batchGetSecretValue(c *call, in batchIn) (any, error) {
 
 func (c *call) addToBatch(out *batchOut, id string) {
 	v, err := getSecretValue(c, getSecretValueIn{SecretId: id})
-	var refused *apiError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*apiError](err); ok {
 		out.Errors = append(out.Errors, batchError{SecretId: id, ErrorCode: refused.Code, Message: refused.Message})
 		return
 	}

@@ -1,3 +1,4 @@
+//nolint:revive,staticcheck // fields are named as the API names them
 package main
 
 import "time"

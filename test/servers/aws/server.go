@@ -112,9 +112,14 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeError(w, err)
 		return
 	}
+	writeJSON(w, http.StatusOK, out)
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 	w.Header().Set("X-Amzn-Requestid", random(16))
-	_ = json.NewEncoder(w).Encode(out) // the client is gone
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) //nolint:errchkjson // the client is gone
 }
 
 func (s *server) serveJSON(r *http.Request, body []byte) (any, error) {
@@ -146,11 +151,8 @@ func faultError(f *serve.Fault) *apiError {
 
 func writeError(w http.ResponseWriter, err error) {
 	e := asAPIError(err)
-	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 	w.Header().Set("X-Amzn-Errortype", e.Code)
-	w.Header().Set("X-Amzn-Requestid", random(16))
-	w.WriteHeader(e.Status)
-	_ = json.NewEncoder(w).Encode(map[string]string{"__type": e.Code, "message": e.Message}) // the client is gone
+	writeJSON(w, e.Status, map[string]string{"__type": e.Code, "message": e.Message})
 }
 
 func asAPIError(err error) apiError {
