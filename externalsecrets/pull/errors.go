@@ -3,6 +3,7 @@ package pull
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -29,16 +30,22 @@ func classify(es *esv1.ExternalSecret, err error) error {
 	case err == nil || errors.As(err, &done):
 		return err
 	case errors.As(err, &throttled) && throttled.After > 0:
-		return reconciler.Wait(esv1.ReasonSecretSyncedError, throttled.After, err)
+		return reconciler.Wait(esv1.ReasonSecretSyncedError, later(throttled.After), err)
 	case waits(err):
 		after := maxRetry
 		if every := interval(es); every > 0 && every < after {
 			after = every
 		}
-		return reconciler.Wait(esv1.ReasonSecretSyncedError, after, err)
+		return reconciler.Wait(esv1.ReasonSecretSyncedError, later(after), err)
 	default:
 		return reconciler.Temporary(esv1.ReasonSecretSyncedError, err)
 	}
+}
+
+// later is d and up to a tenth more, so that what failed together does not
+// come back together.
+func later(d time.Duration) time.Duration {
+	return d + rand.N(d/10+1) //nolint:gosec // G404: spreads load, guards nothing
 }
 
 // waits reports whether trying again at once is of no use.

@@ -8,7 +8,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
@@ -118,7 +117,7 @@ func TestLifeOfAnExternalSecret(t *testing.T) {
 			t.Errorf("status.binding.name: got %q, want other", es.Status.Binding.Name)
 		}
 	})
-	canary.NotInCluster(t, b.cp, types.NamespacedName(b.key("other")))
+	canary.NotInCluster(t, b.cp, b.key("other"))
 	logs.Lock()
 	defer logs.Unlock()
 	canary.NotIn(t, "the log", logs.Bytes())
@@ -154,7 +153,7 @@ func TestErrorsAndRecovery(t *testing.T) {
 
 	cases := []struct {
 		name, reason string
-		break_, heal func()
+		hurt, heal   func()
 		want         []string
 	}{
 		{"NotFound", "a secret that is gone is named, with the field",
@@ -176,7 +175,7 @@ func TestErrorsAndRecovery(t *testing.T) {
 	warnings := 0
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
-			tc.break_()
+			tc.hurt()
 			es := b.ready("app", "False/SecretSyncedError/")
 			for _, want := range tc.want {
 				if message := es.GetConditions()[0].Message; !strings.Contains(message, want) {
@@ -195,7 +194,7 @@ func TestErrorsAndRecovery(t *testing.T) {
 			b.ready("app", "True/SecretSynced/secret synced")
 		})
 	}
-	canary.NotInCluster(t, b.cp, types.NamespacedName(b.key("app")))
+	canary.NotInCluster(t, b.cp, b.key("app"))
 }
 
 func TestStoreComesAndChanges(t *testing.T) {
@@ -370,47 +369,4 @@ func TestDeletionPolicies(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.eventually("the Secret to be deleted with its ExternalSecret", func() bool { return b.data("delete") == nil })
-}
-
-func TestTemplate(t *testing.T) {
-	b := start(t)
-	canary := testenv.NewCanary(t)
-	b.backend.set("db", `{"user":"ada","pass":"`+canary.Value()+`"}`)
-	b.apply("metadata: {name: tmpl}\ndata: {file: \"u={{ .user }}\"}", &corev1.ConfigMap{})
-	b.external("app", `
-dataFrom: [{extract: {key: db}}]
-target:
-  template:
-    type: kubernetes.io/basic-auth
-    data: {username: "{{ .user }}", password: "{{ .pass }}"}
-    metadata: {labels: {app: "{{ .user }}"}}
-    templateFrom:
-    - {configMap: {name: tmpl, items: [{key: file}]}}
-    - {literal: "x: '{{ .user | upper }}'"}`)
-	b.ready("app", "True")
-	b.holds("app", fmt.Sprintf(`{"file":"u=ada","password":%q,"username":"ada","x":"ADA"}`, canary.Value()))
-	if s := b.secret("app"); s.Type != corev1.SecretTypeBasicAuth || s.Labels["app"] != "ada" {
-		t.Errorf("type %s, labels %v", s.Type, s.Labels)
-	}
-	for name, tc := range map[string]struct{ spec, want string }{
-		"missing": {`dataFrom: [{extract: {key: db}}]
-target: {template: {data: {a: "{{ .nope }}"}}}`, `spec.target.template.data[a]: invalid template: line 1: there is no value "nope"`},
-		"label": {`dataFrom: [{extract: {key: db}}]
-target: {template: {metadata: {labels: {a: "{{ .pass }} !"}}}}`, "spec.target.template.metadata.labels[a]"},
-		"annotation": {`dataFrom: [{extract: {key: db}}]
-target: {template: {metadata: {annotations: {"not a key": "{{ .pass }}"}}}}`, "metadata.annotations"},
-		"source": {`dataFrom: [{extract: {key: db}}]
-target: {template: {templateFrom: [{configMap: {name: none, items: []}}]}}`, `spec.target.template.templateFrom[0].configMap: template not found: ConfigMap "none" does not exist`},
-		"unsupported": {`dataFrom: [{find: {path: db}}]`, "spec.dataFrom[0].find is not supported"},
-	} {
-		b.external(name, tc.spec)
-		es := b.ready(name, "False/SecretSyncedError/")
-		if message := es.GetConditions()[0].Message; !strings.Contains(message, tc.want) {
-			t.Errorf("%s: got %q, want %q in it", name, message, tc.want)
-		}
-	}
-	canary.NotInCluster(t, b.cp, types.NamespacedName(b.key("app")))
-	logs.Lock()
-	defer logs.Unlock()
-	canary.NotIn(t, "the log", logs.Bytes())
 }

@@ -52,10 +52,14 @@ func find(v reflect.Value, field string, found *[]selector) {
 			}
 			return
 		}
-		for i := range v.NumField() {
-			if name := v.Type().Field(i).Tag.Get("json"); name != "-" {
-				find(v.Field(i), field+"."+strings.Split(name, ",")[0], found)
-			}
+		findFields(v, field, found)
+	}
+}
+
+func findFields(v reflect.Value, field string, found *[]selector) {
+	for i := range v.NumField() {
+		if name := v.Type().Field(i).Tag.Get("json"); name != "-" {
+			find(v.Field(i), field+"."+strings.Split(name, ",")[0], found)
 		}
 	}
 }
@@ -87,7 +91,6 @@ func usesReferent(p *esv1.SecretStoreProvider) bool {
 
 // scope is where a store may read: the one function that decides it.
 type scope struct {
-	store    string // for messages
 	own      string // namespace of a SecretStore; "" for a ClusterSecretStore
 	referent string // namespace of the object that uses a ClusterSecretStore; "" if unknown
 }

@@ -171,7 +171,7 @@ func (s *Stores) reader(ctx context.Context, store esv1.GenericStore, referent s
 // fresh reports whether what is known of the store still holds. The clock
 // decides about load only, not about outcomes.
 func (e *entry) fresh(maxAge time.Duration) bool {
-	age := time.Since(e.tried) //nolint:forbidigo // as above
+	age := time.Since(e.tried)
 	if e.err != nil {
 		return age < failureMemory
 	}

@@ -8,7 +8,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
@@ -34,9 +33,9 @@ vault:
     kubernetes: {role: r, serviceAccountRef: {name: sa, namespace: apps}}
 `)
 	want := []selector{
-		{field: "spec.provider.vault.caProvider", kind: kindConfigMap, namespace: ptr.To("certs"), name: "ca"},
+		{field: "spec.provider.vault.caProvider", kind: kindConfigMap, namespace: new("certs"), name: "ca"},
 		{field: "spec.provider.vault.auth.tokenSecretRef", kind: kindSecret, name: "token"},
-		{field: "spec.provider.vault.auth.kubernetes.serviceAccountRef", kind: kindServiceAccount, namespace: ptr.To("apps"), name: "sa"},
+		{field: "spec.provider.vault.auth.kubernetes.serviceAccountRef", kind: kindServiceAccount, namespace: new("apps"), name: "sa"},
 	}
 	byField := cmpopts.SortSlices(func(a, b selector) bool { return a.field < b.field })
 	if diff := cmp.Diff(want, selectors(p), cmp.AllowUnexported(selector{}), byField); diff != "" {
@@ -45,7 +44,7 @@ vault:
 	if !usesReferent(p) {
 		t.Error("a reference without a namespace: usesReferent is false")
 	}
-	p.Vault.Auth.TokenSecretRef.Namespace = ptr.To("apps")
+	p.Vault.Auth.TokenSecretRef.Namespace = new("apps")
 	if usesReferent(p) {
 		t.Error("all references have a namespace: usesReferent is true")
 	}
@@ -66,10 +65,10 @@ func TestScope(t *testing.T) {
 		err    error
 	}{
 		"Own":             {reason: "A SecretStore reads its own namespace.", scope: scope{own: "a"}, want: "a"},
-		"OwnNamed":        {reason: "It may name it.", scope: scope{own: "a"}, wanted: ptr.To("a"), want: "a"},
-		"Other":           {reason: "It may name no other.", scope: scope{own: "a"}, wanted: ptr.To("b"), err: providers.ErrInvalid},
+		"OwnNamed":        {reason: "It may name it.", scope: scope{own: "a"}, wanted: new("a"), want: "a"},
+		"Other":           {reason: "It may name no other.", scope: scope{own: "a"}, wanted: new("b"), err: providers.ErrInvalid},
 		"OtherReferent":   {reason: "Nor does it see that of who uses it.", scope: scope{own: "a", referent: "b"}, want: "a"},
-		"Cluster":         {reason: "A ClusterSecretStore reads the namespace that it names.", scope: scope{referent: "a"}, wanted: ptr.To("b"), want: "b"},
+		"Cluster":         {reason: "A ClusterSecretStore reads the namespace that it names.", scope: scope{referent: "a"}, wanted: new("b"), want: "b"},
 		"ClusterReferent": {reason: "Otherwise that of who uses it.", scope: scope{referent: "a"}, want: "a"},
 		"ClusterNobody":   {reason: "With neither, it reads nothing.", scope: scope{}, err: errReferent},
 	}

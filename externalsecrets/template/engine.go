@@ -12,14 +12,13 @@ import (
 
 // engine renders the texts of one ExternalSecret against one set of values.
 type engine struct {
-	ctx    context.Context
 	values map[string]string
 	funcs  template.FuncMap
 	left   int // bytes that may still be rendered
 }
 
 func newEngine(ctx context.Context, values map[string][]byte) *engine {
-	e := &engine{ctx: ctx, values: make(map[string]string, len(values)), left: maxOutput}
+	e := &engine{values: make(map[string]string, len(values)), left: maxOutput}
 	for key, value := range values {
 		e.values[key] = string(value)
 	}

@@ -10,10 +10,15 @@ import (
 type GenericStore interface {
 	metav1.Object
 	runtime.Object
-	GetConditions() []metav1.Condition
-	SetConditions(conditions []metav1.Condition)
+	conditioned
 	StoreSpec() *StoreSpec
 	StoreStatus() *StoreStatus
+}
+
+// +kubebuilder:object:generate=false
+type conditioned interface {
+	GetConditions() []metav1.Condition
+	SetConditions(conditions []metav1.Condition)
 }
 
 // StoreSpec returns the spec, to be changed in place.
