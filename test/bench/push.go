@@ -41,7 +41,7 @@ func pushToReady(ctx context.Context, b *bench) error {
 		fmt.Fprintf(os.Stderr, "run %2d: last Secret after %.3f s, last workload after %.3f s\n", i+1, allSecrets[i], all[i])
 		if i == 0 {
 			b.record(r.spent, (applied+made)*b.size)
-			b.result.More["applies_per_applied_object"] = round(float64(r.spent.applies())/float64(applied*b.size))
+			b.result.More["applies_per_applied_object"] = round(float64(r.spent.applies()) / float64(applied*b.size))
 		}
 		if err := b.clear(ctx, repo.Commit, empty); err != nil {
 			return err

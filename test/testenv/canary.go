@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -148,44 +147,41 @@ func (c *Canary) InCluster(ctx context.Context, cp *ControlPlane, secrets ...typ
 	for _, s := range secrets {
 		allowed["secrets "+s.String()] = true
 	}
+	lists = discovery.FilteredBy(discovery.SupportsAllVerbs{Verbs: []string{"list"}}, lists)
+	resources, err := discovery.GroupVersionResources(lists)
+	if err != nil {
+		return nil, fmt.Errorf("testenv: list the kinds: %w", err)
+	}
 	var found []string
 	n := 0
-	for _, list := range lists {
-		for _, r := range list.APIResources {
-			if !strings.Contains(r.Verbs.String(), "list") {
-				continue
-			}
-			objects, err := cp.objects(ctx, list.GroupVersion, r.Name)
-			if err != nil {
-				return nil, err
-			}
-			n += len(objects)
-			for _, name := range slices.Sorted(maps.Keys(objects)) {
-				if !allowed[name] && c.In(objects[name]) {
-					found = append(found, name)
-				}
+	for r := range resources {
+		objects, err := cp.objects(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		n += len(objects)
+		for name, text := range objects {
+			if !allowed[name] && c.In(text) {
+				found = append(found, name)
 			}
 		}
 	}
 	if n == 0 {
 		return nil, errors.New("testenv: the API server holds no objects: nothing was looked at")
 	}
+	slices.Sort(found)
 	return found, nil
 }
 
 // objects returns the objects of a resource as JSON, by "RESOURCE NAMESPACE/NAME".
-func (c *ControlPlane) objects(ctx context.Context, groupVersion, resource string) (map[string][]byte, error) {
-	gv, err := schema.ParseGroupVersion(groupVersion)
+func (c *ControlPlane) objects(ctx context.Context, r schema.GroupVersionResource) (map[string][]byte, error) {
+	list, err := c.Dynamic.Resource(r).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("testenv: %w", err)
-	}
-	list, err := c.Dynamic.Resource(gv.WithResource(resource)).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("testenv: list %s: %w", resource, err)
+		return nil, fmt.Errorf("testenv: list %s: %w", r.Resource, err)
 	}
 	objects := map[string][]byte{}
 	for _, o := range list.Items {
-		name := resource + " " + types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}.String()
+		name := r.Resource + " " + types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}.String()
 		if objects[name], err = json.Marshal(o.Object); err != nil {
 			return nil, fmt.Errorf("testenv: %s: %w", name, err)
 		}

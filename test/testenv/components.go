@@ -113,7 +113,7 @@ func (c *ControlPlane) waitForServiceAccount(ctx context.Context, namespace stri
 	})
 }
 
-func (c *ControlPlane) startNodes(ctx context.Context, kwok string) error {
+func (c *ControlPlane) startNodes(ctx context.Context) error {
 	_, kubeconfig, err := c.user("system:kube-scheduler", "system:masters")
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -209,7 +210,7 @@ func (c *Controller) Usage() (cpu time.Duration, rss, peak int64, err error) {
 	}
 	// The fields after the name, which may hold spaces: utime and stime are the
 	// 14th and 15th of all, in ticks of 10 ms. Source: proc(5).
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	ticks := number(fields[11]) + number(fields[12])
 	status, err := os.ReadFile(filepath.Join("/proc", pid, "status"))
 	if err != nil {

@@ -94,31 +94,29 @@ func (c *ControlPlane) findBinaries(ctx context.Context) (binaries, error) {
 	if c.opts.Nodes > 0 {
 		components = append(components, "kube-scheduler")
 	}
+	bin, err := c.findComponents(ctx, components)
+	if err == nil && c.opts.Nodes > 0 {
+		bin["kwok"], err = Binary(ctx, "kwok", c.opts.Progress)
+	}
+	return bin, err
+}
+
+func (c *ControlPlane) findComponents(ctx context.Context, names []string) (binaries, error) {
 	bin := binaries{}
 	if assets := os.Getenv("KUBEBUILDER_ASSETS"); assets != "" {
-		for _, name := range components {
+		for _, name := range names {
 			bin[name] = filepath.Join(assets, name)
 			if _, err := os.Stat(bin[name]); err != nil {
 				return nil, fmt.Errorf("testenv: KUBEBUILDER_ASSETS has no %s: %w; unset it to use this repository's own", name, err)
 			}
 		}
-	} else {
-		path, err := Binary(ctx, "controlplane", c.opts.Progress)
-		if err != nil {
-			return nil, err
-		}
-		for _, name := range components {
-			bin[name] = path
-		}
+		return bin, nil
 	}
-	if c.opts.Nodes > 0 {
-		path, err := Binary(ctx, "kwok", c.opts.Progress)
-		if err != nil {
-			return nil, err
-		}
-		bin["kwok"] = path
+	path, err := Binary(ctx, "controlplane", c.opts.Progress)
+	for _, name := range names {
+		bin[name] = path
 	}
-	return bin, nil
+	return bin, err
 }
 
 func (c *ControlPlane) start(ctx context.Context, bin binaries) error {
@@ -137,7 +135,7 @@ func (c *ControlPlane) start(ctx context.Context, bin binaries) error {
 		}
 	}
 	if c.opts.Nodes > 0 {
-		if err := c.startNodes(ctx, bin["kwok"]); err != nil {
+		if err := c.startNodes(ctx); err != nil {
 			return err
 		}
 	}
