@@ -63,6 +63,13 @@ func waits(err error) bool {
 	return false
 }
 
+// fought is the outcome of a target that someone else keeps changing: two
+// writers that undo each other would keep the API server busy for ever.
+func fought(es *esv1.ExternalSecret, left time.Duration) error {
+	return reconciler.Wait(esv1.ReasonSecretSyncedError, left, fmt.Errorf(
+		"spec.target.name: Secret %q is changed by someone else again and again: find out who from its managedFields, and stop one of the two; it is put right every %s", targetName(es), truceTime))
+}
+
 // errRefused says that the API server does not take the Secret.
 var errRefused = errors.New("the Secret was refused")
 

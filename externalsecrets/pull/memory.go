@@ -25,6 +25,31 @@ type memory struct {
 	wrote time.Time // when the target was last written
 	seen  types.UID // of the target that the cache last showed
 	ready outcome   // of the last read or write
+
+	repairs int       // writes in a row against someone else's
+	truce   time.Time // until when the target is left alone
+}
+
+const (
+	// maxRepairs in a row are made at once; people and tools that look at what
+	// they wrote stop long before.
+	maxRepairs = 5
+
+	// truceTime is how long a target is left alone that someone changes again
+	// and again, and how long a change must not come for the count to begin anew.
+	truceTime = 5 * time.Second
+)
+
+// fights counts a repair, and reports whether there were too many in a row.
+func (m *memory) fights(now time.Time) bool {
+	if now.Sub(m.wrote) > truceTime {
+		m.repairs = 0
+	}
+	if m.repairs++; m.repairs <= maxRepairs {
+		return false
+	}
+	m.repairs, m.truce = 0, now.Add(truceTime)
+	return true
 }
 
 // outcome is the reason and message of Ready=True.

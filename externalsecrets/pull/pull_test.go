@@ -123,6 +123,33 @@ func TestLifeOfAnExternalSecret(t *testing.T) {
 	canary.NotIn(t, "the log", logs.Bytes())
 }
 
+func TestFight(t *testing.T) {
+	b := start(t)
+	b.backend.set("db", `{"user":"ada","pass":"x"}`)
+	b.external("app", threeOfOne)
+	b.ready("app", "True")
+	writes, _, calls := b.costs(func() {
+		for i := range 60 {
+			secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: b.ns, Name: "app"}}
+			patch := fmt.Sprintf(`{"stringData":{"user":"mallory %d"}}`, i)
+			if err := b.Patch(t.Context(), secret, client.RawPatch("application/merge-patch+json", []byte(patch))); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	})
+	// Five repairs with their status, and one status that tells.
+	if writes > 11 || calls > 0 {
+		t.Errorf("60 changes by someone else: %d writes and %d provider calls, want at most 11 and none", writes, calls)
+	}
+	es := b.ready("app", "False/SecretSyncedError/")
+	if message := es.GetConditions()[0].Message; !strings.Contains(message, "again and again") {
+		t.Errorf("message: %s", message)
+	}
+	b.ready("app", "True")
+	b.eventually("the Secret to be as it should", func() bool { return b.data("app")["user"] == "ada" })
+}
+
 func TestPeriodicRefresh(t *testing.T) {
 	b := start(t)
 	b.backend.set("db", `{"user":"ada","pass":"x"}`)

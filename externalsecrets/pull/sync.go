@@ -62,10 +62,16 @@ func (c *Controller) apply(ctx context.Context, es *esv1.ExternalSecret) error {
 	if live != nil {
 		r.memory.seen = live.UID
 	}
+	if left := r.memory.truce.Sub(r.now); left > 0 {
+		return fought(es, left)
+	}
 	switch decide(es, r.memory, live, r.stores, r.now) {
 	case refresh:
 		err = r.refresh(ctx)
 	case repair:
+		if r.memory.fights(r.now) {
+			return fought(es, truceTime)
+		}
 		err = r.write(ctx)
 	case nothing:
 	}
