@@ -17,6 +17,10 @@ var (
 	ErrFormat = errors.New("not a sealed value")
 	ErrNoKey  = errors.New("no sealing key opens it")
 	ErrTamper = errors.New("the sealed value was changed after it was sealed")
+
+	// ErrRetired is an error of Keyring.Open alone: a key that is retired opens
+	// the value, which has to be sealed again.
+	ErrRetired = errors.New("it was sealed with a key that is retired, which opens only to re-seal")
 )
 
 // ErrTooLarge says that a value is larger than MaxValue.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 )
 
 // A Key is a sealing key: the private half, and the certificate that carries
@@ -15,6 +16,22 @@ type Key struct {
 	Private     *rsa.PrivateKey
 	Certificate *x509.Certificate
 	Fingerprint string // of the public key; see Fingerprint
+
+	// Retired says that the key opens only to re-seal: Open refuses with
+	// ErrRetired what needs it, OpenToReseal does not, and it is never Newest.
+	Retired bool
+
+	// Since is when the key counts as made, by which the newest is found; zero
+	// is the time from which its certificate is valid.
+	Since time.Time
+}
+
+// since returns when the key counts as made.
+func (k Key) since() time.Time {
+	if k.Since.IsZero() {
+		return k.Certificate.NotBefore
+	}
+	return k.Since
 }
 
 // NewKey puts the two halves together. It returns an error if they do not
@@ -67,7 +84,7 @@ func (r *Keyring) Set(keys ...Key) {
 // controller does by default; keys of the same second, by fingerprint, so that
 // every replica publishes the same one.
 func newestFirst(a, b Key) int {
-	if c := b.Certificate.NotBefore.Compare(a.Certificate.NotBefore); c != 0 {
+	if c := b.since().Compare(a.since()); c != 0 {
 		return c
 	}
 	switch {
@@ -81,7 +98,7 @@ func newestFirst(a, b Key) int {
 }
 
 func sameKey(a, b Key) bool {
-	return a.Fingerprint == b.Fingerprint && a.Certificate.Equal(b.Certificate)
+	return a.Fingerprint == b.Fingerprint && a.Retired == b.Retired && a.since().Equal(b.since()) && a.Certificate.Equal(b.Certificate)
 }
 
 // Changed returns a channel that is closed when the keys next change.
@@ -98,10 +115,19 @@ func (r *Keyring) Changed() <-chan struct{} {
 // one.
 func (r *Keyring) Newest() (Key, bool) {
 	keys := r.all()
-	if len(keys) == 0 {
+	i := slices.IndexFunc(keys, func(k Key) bool { return !k.Retired })
+	if i < 0 {
 		return Key{}, false
 	}
-	return keys[0], true
+	return keys[i], true
+}
+
+// Keys returns all keys, newest first, the retired ones among them.
+func (r *Keyring) Keys() []Key { return slices.Clone(r.all()) }
+
+// Retired says whether the key with a fingerprint is there, and retired.
+func (r *Keyring) Retired(fingerprint string) bool {
+	return slices.ContainsFunc(r.all(), func(k Key) bool { return k.Retired && k.Fingerprint == fingerprint })
 }
 
 // Len returns how many keys there are.
@@ -118,8 +144,19 @@ func (r *Keyring) all() []Key {
 // the newest: each try costs several milliseconds, and what belongs together
 // was mostly sealed together.
 //
-// Its errors are ErrFormat, ErrNoKey and ErrTamper.
+// Its errors are ErrFormat, ErrNoKey, ErrTamper and ErrRetired.
 func (r *Keyring) Open(sealed []byte, at Binding, hint string) (Opened, error) {
+	opened, err := r.OpenToReseal(sealed, at, hint)
+	if err == nil && r.Retired(opened.Fingerprint) {
+		clear(opened.Value)
+		return Opened{}, fmt.Errorf("%w: %s", ErrRetired, opened.Fingerprint)
+	}
+	return opened, err
+}
+
+// OpenToReseal is Open for those who seal the value again with the newest key,
+// and do nothing else with it: retired keys open too.
+func (r *Keyring) OpenToReseal(sealed []byte, at Binding, hint string) (Opened, error) {
 	e, err := parse(sealed)
 	if err != nil {
 		return Opened{}, err

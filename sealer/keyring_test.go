@@ -150,3 +150,34 @@ func TestRefuses(t *testing.T) {
 		}
 	}
 }
+
+// A retired key is never the newest, and opens only to re-seal.
+func TestRetired(t *testing.T) {
+	var ring Keyring
+	pair := newKeys(t, 2)
+	old, newest := keyOf(t, pair[0], time.Unix(1, 0)), keyOf(t, pair[1], time.Unix(2, 0))
+	at := Binding{Namespace: "ns", Name: "name"}
+	sealed, err := Seal(&newest.Private.PublicKey, []byte("value"), at.Label())
+	if err != nil {
+		t.Fatal(err)
+	}
+	newest.Retired = true
+	ring.Set(newest, old)
+	if k, ok := ring.Newest(); !ok || k.Fingerprint != old.Fingerprint {
+		t.Errorf("the newest is %s, want the one that is not retired", k.Fingerprint)
+	}
+	if _, err := ring.Open(sealed, at, ""); !errors.Is(err, ErrRetired) {
+		t.Errorf("Open: got %v, want ErrRetired", err)
+	}
+	if opened, err := ring.OpenToReseal(sealed, at, ""); err != nil || string(opened.Value) != "value" || !ring.Retired(opened.Fingerprint) {
+		t.Errorf("OpenToReseal: %v", err)
+	}
+	changed := ring.Changed()
+	newest.Retired = false
+	ring.Set(newest, old)
+	select {
+	case <-changed:
+	default:
+		t.Error("taking a key back tells nobody")
+	}
+}
