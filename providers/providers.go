@@ -1,6 +1,7 @@
 // Package providers is what a secret store looks like to the rest of the
-// suite: a Reader, the classes of its errors, and the Value that it returns.
-// Each backend is a package below this one.
+// suite: a Reader, the classes of its errors, and the Value that it returns;
+// and, where a store can do more, a BatchReader, Finder, MetadataReader or
+// Writer, which callers ask for with a type assertion. Each backend is a package below this one.
 package providers
 
 import (
@@ -51,6 +52,14 @@ func (t Throttled) Is(target error) bool { return target == ErrThrottled }
 type Config struct {
 	Provider   *esv1.SecretStoreProvider
 	References References
+
+	// Ambient allows a store without auth to use the controller's own
+	// identity in a cloud. Never is its token of the API server sent to
+	// anyone.
+	Ambient bool
+	// LinkLocal allows connections to link-local addresses and those of
+	// metadata services.
+	LinkLocal bool
 }
 
 // References reads what the fields of a store refer to, with the rights that

@@ -27,6 +27,17 @@ type Backend struct {
 	MissingVersion string
 	// Denied is the path of a secret that Reader has no right to.
 	Denied string
+	// Tag gives the secret at path tags, or labels, or whatever the store has
+	// of that kind. It is needed of a Finder that finds by them.
+	Tag func(ctx context.Context, path string, tags map[string]string) error
+	// Folder is what Query.Path takes to find what is below conformance/find/;
+	// empty: the Finder has no paths.
+	Folder string
+	// Metadata is the settings that Writer.Write takes, as JSON; may be empty.
+	Metadata string
+	// Path spells a path of this package, with its slashes, as the store does.
+	// Nil: as it is.
+	Path func(path string) string
 	// Credentials are what Reader logs in with: no error may show them.
 	Credentials []string
 }
@@ -43,6 +54,9 @@ type suite struct {
 // Test runs every check against the store that setup opens.
 func Test(t *testing.T, setup func(t *testing.T) Backend) {
 	s := &suite{Backend: setup(t), canary: "canary-" + rand.Text()}
+	if s.Path == nil {
+		s.Path = func(path string) string { return path }
+	}
 	t.Run("Read", s.testRead)
 	t.Run("ReadMissing", s.testMissing)
 	t.Run("ReadVersion", s.testVersion)
@@ -50,18 +64,26 @@ func Test(t *testing.T, setup func(t *testing.T) Backend) {
 	t.Run("CallerOwnsValue", s.testOwner)
 	t.Run("ConcurrentReads", s.testConcurrent)
 	t.Run("CancelledContext", s.testCancelled)
+	s.testCapabilities(t)
 	t.Run("ErrorsHoldNoSecret", s.testErrors) // the last: it looks at the errors of the others
 }
 
 // read reads, and keeps the error for testErrors.
 func (s *suite) read(ctx context.Context, ref providers.Ref) (providers.Value, error) {
+	ref.Path = s.Path(ref.Path)
 	v, err := s.Reader.Read(ctx, ref)
-	if err != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.errors = append(s.errors, err)
-	}
+	s.keep(err)
 	return v, err
+}
+
+// keep remembers an error for testErrors.
+func (s *suite) keep(err error) {
+	if err == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.errors = append(s.errors, err)
 }
 
 // object returns a JSON object with the canary and name in it, and with the
@@ -72,7 +94,7 @@ func (s *suite) object(name string) string {
 
 func (s *suite) put(t *testing.T, path, object string) string {
 	t.Helper()
-	version, err := s.Put(t.Context(), path, object)
+	version, err := s.Put(t.Context(), s.Path(path), object)
 	if err != nil {
 		t.Fatal(err)
 	}

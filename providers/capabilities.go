@@ -1,0 +1,119 @@
+package providers
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+)
+
+// Result is what reading one Ref gave: a value, or an error.
+type Result struct {
+	Value Value
+	Err   error
+}
+
+// A BatchReader is a Reader that reads many secrets with fewer requests.
+type BatchReader interface {
+	Reader
+	// ReadAll returns one Result for each of refs, in their order. One that
+	// fails does not keep the others from being read.
+	ReadAll(ctx context.Context, refs []Ref) []Result
+}
+
+// ReadAll reads refs from r: together if it can, otherwise one after the
+// other. It returns one Result for each, in their order.
+func ReadAll(ctx context.Context, r Reader, refs []Ref) []Result {
+	if b, ok := r.(BatchReader); ok && len(refs) > 1 {
+		return b.ReadAll(ctx, refs)
+	}
+	results := make([]Result, len(refs))
+	for i, ref := range refs {
+		results[i].Value, results[i].Err = r.Read(ctx, ref)
+	}
+	return results
+}
+
+// A Query says which secrets to find: those that match all of its fields.
+// Empty ones match everything.
+type Query struct {
+	Path string            // the folder or prefix that they are below, as the store spells it
+	Name *regexp.Regexp    // matches somewhere in their key
+	Tags map[string]string // that they have, each with this value
+}
+
+// A Finder is a Reader that can list secrets.
+type Finder interface {
+	Reader
+	// Find returns the keys of the secrets that match, sorted, each as
+	// Ref.Path spells it. None is no error. A field of the query that the
+	// store has nothing like is an ErrInvalid that names it.
+	Find(ctx context.Context, query Query) ([]string, error)
+}
+
+// A MetadataReader is a Reader that knows more of a secret than its value.
+type MetadataReader interface {
+	Reader
+	// Metadata returns a JSON object: what metadataPolicy Fetch asks for.
+	Metadata(ctx context.Context, ref Ref) (Value, error)
+}
+
+// ErrForeign says that a secret was not written by a Writer, and is left as it
+// is: what someone else keeps must not be overwritten by a typing error.
+var ErrForeign = errors.New("secret of another owner")
+
+// ManagedBy is the mark that a Writer leaves on what it makes, as a tag, label
+// or custom metadata. It is that of External Secrets Operator, whose pushed
+// secrets are ours too.
+const (
+	ManagedBy      = "managed-by"
+	ManagedByValue = "external-secrets"
+)
+
+// Target is where to write: a secret, or one property of the JSON object that
+// it holds.
+type Target struct{ Path, Property string }
+
+// A Writer is a Reader that can also store secrets. Backends that are
+// read-only do not implement it; callers ask with a type assertion.
+type Writer interface {
+	Reader
+	// Write stores v, and makes the secret if there is none. It sends nothing
+	// if the store holds the same already. metadata are the settings of the
+	// backend, as PushSecret has them; nil or a JSON object. A secret that no
+	// Writer made is ErrForeign.
+	Write(ctx context.Context, to Target, v Value, metadata json.RawMessage) error
+	// Delete removes the secret or the property, and the secret with its last
+	// property. It returns nil if there is none.
+	Delete(ctx context.Context, to Target) error
+}
+
+// DecodeMetadata reads the settings of a backend out of the metadata of a
+// write: its spec, if it is a PushSecretMetadata, or else the whole of it.
+// Fields that T does not have are an ErrInvalid.
+func DecodeMetadata[T any](raw json.RawMessage) (T, error) {
+	var settings T
+	if len(raw) == 0 || string(raw) == "null" {
+		return settings, nil
+	}
+	var wrapped struct {
+		Kind string          `json:"kind"`
+		Spec json.RawMessage `json:"spec"`
+	}
+	if err := json.Unmarshal(raw, &wrapped); err != nil {
+		return settings, fmt.Errorf("metadata: %w: it is no JSON object", ErrInvalid)
+	}
+	if wrapped.Kind != "" {
+		if wrapped.Kind != "PushSecretMetadata" {
+			return settings, fmt.Errorf("metadata.kind: %w: it must be PushSecretMetadata", ErrInvalid)
+		}
+		if raw = wrapped.Spec; len(raw) == 0 {
+			return settings, nil
+		}
+	}
+	if err := strictly(raw, &settings); err != nil {
+		return settings, fmt.Errorf("metadata: %w: it has a field that this provider does not have, or of another type", ErrInvalid)
+	}
+	return settings, nil
+}
