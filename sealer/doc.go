@@ -14,4 +14,7 @@
 // the Secret is not bound.
 //
 // Source: pkg/crypto/crypto.go of bitnami-labs/sealed-secrets v0.36.6.
+//
+// SealItem and Keyring.OpenItem speak envelope 2 too, which is post-quantum,
+// names its keys and binds the item: docs/envelope-2.md specifies it.
 package sealer

@@ -17,6 +17,10 @@ type Key struct {
 	Certificate *x509.Certificate
 	Fingerprint string // of the public key; see Fingerprint
 
+	// Hybrid is the key of envelope 2 that lives and ends with this one; nil if
+	// there is none.
+	Hybrid *HybridKey
+
 	// Retired says that the key opens only to re-seal: Open refuses with
 	// ErrRetired what needs it, OpenToReseal does not, and it is never Newest.
 	Retired bool
@@ -98,7 +102,14 @@ func newestFirst(a, b Key) int {
 }
 
 func sameKey(a, b Key) bool {
-	return a.Fingerprint == b.Fingerprint && a.Retired == b.Retired && a.since().Equal(b.since()) && a.Certificate.Equal(b.Certificate)
+	return a.Fingerprint == b.Fingerprint && a.Retired == b.Retired && a.since().Equal(b.since()) && a.Certificate.Equal(b.Certificate) && sameHybrid(a.Hybrid, b.Hybrid)
+}
+
+func sameHybrid(a, b *HybridKey) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.ID == b.ID && a.Cluster == b.Cluster
 }
 
 // Changed returns a channel that is closed when the keys next change.

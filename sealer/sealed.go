@@ -1,0 +1,170 @@
+package sealer
+
+import (
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// IsEnvelope2 says whether text is one of envelope 2, by how it begins.
+func IsEnvelope2(text string) bool { return strings.HasPrefix(text, Prefix2) }
+
+// An Address is a key that a value is sealed for, and the cluster of that key.
+type Address struct {
+	Key     KeyID
+	Cluster ClusterID
+}
+
+// A Sealed is a value of envelope 2 of which all is known that needs no key.
+type Sealed struct{ e *envelope2 }
+
+// ParseSealed reads the text of envelope 2. Its error is ErrFormat.
+func ParseSealed(text string) (Sealed, error) {
+	e, err := parse2(text)
+	if err != nil {
+		return Sealed{}, err
+	}
+	return Sealed{e}, nil
+}
+
+// Scope returns the scope that the value was sealed with.
+func (s Sealed) Scope() Scope { return s.e.scope }
+
+// Addresses returns the keys that open the value.
+func (s Sealed) Addresses() []Address {
+	var all []Address
+	for _, st := range s.e.stanzas {
+		all = append(all, Address{st.id, st.cluster})
+	}
+	return all
+}
+
+// Check says whether the value was sealed for a place, without any key: the
+// error is ErrScope, ErrNamespace, ErrName or ErrItem. What it does not see is
+// that someone changed the public part too: opening does.
+func (s Sealed) Check(at Place) error {
+	want := at.tags()
+	switch {
+	case s.e.scope != at.Scope:
+		return fmt.Errorf("%w: sealed with scope %v, opened with scope %v", ErrScope, s.e.scope, at.Scope)
+	case s.e.tags.namespace != want.namespace:
+		return fmt.Errorf("%w than %q", ErrNamespace, at.Namespace)
+	case s.e.tags.name != want.name:
+		return fmt.Errorf("%w than %q", ErrName, at.Name)
+	case s.e.tags.item != want.item:
+		return fmt.Errorf("%w than %q", ErrItem, at.Item)
+	}
+	return nil
+}
+
+// CheckCluster says whether a key of a cluster opens the value, by the ids of
+// the keys that are known: the error is ErrCluster or ErrUnknownKey. No ids
+// means that any key of the cluster will do.
+func (s Sealed) CheckCluster(cluster ClusterID, ids ...KeyID) error {
+	there := false
+	for _, a := range s.Addresses() {
+		if slices.Contains(ids, a.Key) || len(ids) == 0 && a.Cluster == cluster {
+			return nil
+		}
+		there = there || a.Cluster == cluster
+	}
+	if there {
+		return fmt.Errorf("%w: key %v", ErrUnknownKey, s.e.stanzas[0].id)
+	}
+	return fmt.Errorf("%w: %v, with key %v", ErrCluster, s.e.stanzas[0].cluster, s.e.stanzas[0].id)
+}
+
+// OpenItem opens the text of either envelope, if it was sealed for at. hint is
+// as in Open; envelope 2 needs none, as it names its keys.
+//
+// Its errors are those of Open, and those of ErrPlace, ErrCluster and
+// ErrUnknownKey for envelope 2.
+func (r *Keyring) OpenItem(text string, at Place, hint string) (Opened, error) {
+	opened, err := r.OpenItemToReseal(text, at, hint)
+	if err == nil && r.Retired(opened.Fingerprint) {
+		clear(opened.Value)
+		return Opened{}, fmt.Errorf("%w: %s", ErrRetired, opened.Fingerprint)
+	}
+	return opened, err
+}
+
+// OpenItemToReseal is OpenItem for those who seal the value again with the
+// newest key, and do nothing else with it: retired keys open too.
+func (r *Keyring) OpenItemToReseal(text string, at Place, hint string) (Opened, error) {
+	if IsEnvelope2(text) {
+		return r.open2(text, at)
+	}
+	sealed, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return Opened{}, fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	return r.OpenToReseal(sealed, at.Binding, hint)
+}
+
+// open2 opens with the one key that the envelope names and the ring holds; of
+// several, with the newest that is not retired.
+func (r *Keyring) open2(text string, at Place) (Opened, error) {
+	s, err := ParseSealed(text)
+	if err != nil {
+		return Opened{}, err
+	}
+	if err := at.valid(); err != nil {
+		return Opened{}, fmt.Errorf("%w: %w", ErrPlace, err)
+	}
+	if err := s.Check(at); err != nil {
+		return Opened{}, err
+	}
+	keys := r.all()
+	key, st, ok := s.e.pick(keys)
+	if !ok {
+		return Opened{}, r.noKey2(s, keys)
+	}
+	value, err := s.e.open(key.Hybrid, st, at)
+	if err != nil {
+		return Opened{}, err
+	}
+	return Opened{Value: value, Fingerprint: key.Fingerprint}, nil
+}
+
+func (e *envelope2) pick(keys []Key) (key Key, s stanza, ok bool) {
+	for _, k := range keys {
+		if k.Hybrid == nil || ok && k.Retired {
+			continue
+		}
+		for _, st := range e.stanzas {
+			if st.id == k.Hybrid.ID && (!ok || key.Retired) {
+				key, s, ok = k, st, true
+			}
+		}
+	}
+	return key, s, ok
+}
+
+// noKey2 tells a value of another cluster from one whose key is gone.
+func (r *Keyring) noKey2(s Sealed, keys []Key) error {
+	cluster, ok := r.Cluster()
+	if len(keys) == 0 || !ok {
+		return fmt.Errorf("%w: there is no sealing key of envelope 2 here yet", ErrUnknownKey)
+	}
+	for _, k := range keys {
+		if k.Hybrid == nil {
+			continue
+		}
+		if err := s.CheckCluster(k.Hybrid.Cluster); err == nil {
+			return fmt.Errorf("%w: key %v", ErrUnknownKey, s.e.stanzas[0].id)
+		}
+	}
+	return fmt.Errorf("%w: cluster %v with key %v; this is cluster %v", ErrCluster, s.e.stanzas[0].cluster, s.e.stanzas[0].id, cluster)
+}
+
+// Cluster returns the identity of the cluster: that of its newest key which
+// has one.
+func (r *Keyring) Cluster() (ClusterID, bool) {
+	for _, k := range r.all() {
+		if k.Hybrid != nil {
+			return k.Hybrid.Cluster, true
+		}
+	}
+	return ClusterID{}, false
+}
