@@ -43,6 +43,11 @@ type Controller struct {
 	TTL       time.Duration // validity of a new key's certificate
 	Addr      string        // of the HTTP API, as in net.Listen; empty serves none
 
+	// RateLimit is how many sealed values the HTTP API opens in a second for one
+	// client, and RateBurst how many at once; 0 does not limit them.
+	RateLimit float64
+	RateBurst int
+
 	// cached holds the metadata of Secrets. It is not Client, which may be told
 	// to read Secrets past its cache, and then does so for metadata too.
 	cached client.Reader

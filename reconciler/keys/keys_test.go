@@ -14,6 +14,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -27,7 +28,7 @@ import (
 )
 
 var cluster = testenv.Share(func(t testing.TB) (*testenv.ControlPlane, error) {
-	return testenv.StartControlPlane(t.Context(), testenv.Options{})
+	return testenv.StartControlPlane(t.Context(), testenv.Options{CRDs: "../../charts/lockstep/crds"})
 })
 
 func TestMain(m *testing.M) { testenv.Main(m) }
@@ -43,6 +44,9 @@ type bench struct {
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	cp := cluster.Get(t)
+	if err := bitnamiv1alpha1.AddToScheme(scheme.Scheme); err != nil {
+		t.Fatal(err)
+	}
 	c, err := client.New(cp.RestConfig(), client.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -52,6 +56,11 @@ func newBench(t *testing.T) *bench {
 
 // run starts one replica. stop ends it; so does the end of t.
 func (b *bench) run(addr string) (c *keys.Controller, stop func()) {
+	b.t.Helper()
+	return b.runWith(addr, keys.Renewal{})
+}
+
+func (b *bench) runWith(addr string, renewal keys.Renewal) (c *keys.Controller, stop func()) {
 	b.t.Helper()
 	skip := true
 	mgr, err := ctrl.NewManager(b.cp.RestConfig(), ctrl.Options{
@@ -70,6 +79,7 @@ func (b *bench) run(addr string) (c *keys.Controller, stop func()) {
 	c = &keys.Controller{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Ring: &sealer.Keyring{},
 		Namespace: b.ns, Prefix: "sealed-secrets-key", KeySize: 2048, TTL: 24 * time.Hour, Addr: addr,
+		Renewal: renewal,
 	}
 	if err := c.SetupWithManager(mgr); err != nil {
 		b.t.Fatal(err)
@@ -212,29 +222,39 @@ func TestKeysFollowSecrets(t *testing.T) {
 	oldKey, oldCert := newKey(t)
 	b.keySecret("sealed-secrets-key", nil, oldKey, oldCert) // as the first releases made it
 	b.keySecret("malformed", active(), []byte("no key"), nil)
-	b.keySecret("retired", map[string]string{bitnamiv1alpha1.LabelSealingKey: "compromised"}, oldKey, oldCert)
+	retiredKey, retiredCert := newKey(t)
+	b.keySecret("retired", map[string]string{bitnamiv1alpha1.LabelSealingKey: "retired"}, retiredKey, retiredCert)
 	b.keySecret("unrelated", nil, oldKey, oldCert)
 	c, _ := b.run("")
-	eventually(t, "the old key", func() bool { return c.Ring.Len() == 1 })
+	eventually(t, "the old key and the retired one", func() bool { return c.Ring.Len() == 2 })
 
 	key, cert := newKey(t)
 	s := b.keySecret("restored", active(), key, cert)
-	eventually(t, "a key that is added", func() bool { return c.Ring.Len() == 2 })
+	eventually(t, "a key that is added", func() bool { return c.Ring.Len() == 3 })
+	added, _ := c.Ring.Newest()
 
 	s.Labels[bitnamiv1alpha1.LabelSealingKey] = "compromised"
 	if err := b.Update(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "a key that is retired to go", func() bool { return c.Ring.Len() == 1 })
+	eventually(t, "a key to be retired", func() bool { return c.Ring.Retired(added.Fingerprint) })
+	if newest, ok := c.Ring.Newest(); !ok || newest.Fingerprint == added.Fingerprint {
+		t.Error("a retired key is published")
+	}
+	s.Labels[bitnamiv1alpha1.LabelSealingKey] = "other"
+	if err := b.Update(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a key with another label to go", func() bool { return c.Ring.Len() == 2 })
 	s.Labels = active()
 	if err := b.Update(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "a key that is taken back", func() bool { return c.Ring.Len() == 2 })
+	eventually(t, "a key that is taken back", func() bool { return c.Ring.Len() == 3 && !c.Ring.Retired(added.Fingerprint) })
 	if err := b.Delete(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "a key that is deleted to go", func() bool { return c.Ring.Len() == 1 })
+	eventually(t, "a key that is deleted to go", func() bool { return c.Ring.Len() == 2 })
 	if n := len(b.secrets()); n != 4 {
 		t.Errorf("there are %d Secrets, want the four that were made: no key was missing", n)
 	}
@@ -259,8 +279,9 @@ func TestHandler(t *testing.T) {
 	}{
 		"Health":      {http.MethodGet, "/healthz", http.StatusOK, "ok"},
 		"NoKeyYet":    {http.MethodGet, "/v1/cert.pem", http.StatusServiceUnavailable, "no sealing key yet"},
-		"Verify":      {http.MethodPost, "/v1/verify", http.StatusNotImplemented, "--validate"},
-		"Rotate":      {http.MethodPost, "/v1/rotate", http.StatusNotImplemented, "--re-encrypt"},
+		"NotReady":    {http.MethodGet, "/readyz", http.StatusServiceUnavailable, "no sealing key yet"},
+		"Verify":      {http.MethodPost, "/v1/verify", http.StatusInternalServerError, "not one SealedSecret"},
+		"Rotate":      {http.MethodPost, "/v1/rotate", http.StatusInternalServerError, "not one SealedSecret"},
 		"Unknown":     {http.MethodGet, "/v2", http.StatusNotFound, ""},
 		"WrongMethod": {http.MethodPost, "/v1/cert.pem", http.StatusMethodNotAllowed, ""},
 	}

@@ -21,25 +21,36 @@ const (
 	// hundred, and the API server's proxy adds as many.
 	maxHeader = 16 << 10
 
-	// A request is answered from memory: whoever needs longer is not kubeseal.
-	requestTimeout = 10 * time.Second
-	idleTimeout    = time.Minute
-	shutdown       = 5 * time.Second
+	// readTimeout is how long a request may take to arrive; whoever needs longer
+	// is not kubeseal.
+	readTimeout = 10 * time.Second
+
+	// writeTimeout is how long the answer may take: opening the 3,000 values that
+	// fit a body takes half a minute with keys of 4096 bits.
+	writeTimeout = time.Minute
+	idleTimeout  = time.Minute
+	shutdown     = 5 * time.Second
 )
 
-// Handler is the HTTP API that kubeseal uses. It needs no credentials: all
-// that it gives away is public.
+// Handler is the HTTP API that kubeseal uses. It needs no credentials, and
+// gives away nothing that is secret: see api.
 func (c *Controller) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, "ok")
+		answer(w, http.StatusOK, answerReady)
 	})
-	mux.HandleFunc("GET /v1/cert.pem", c.certificate)
-	for path, flag := range map[string]string{"/v1/verify": "--validate", "/v1/rotate": "--re-encrypt"} {
-		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
-			http.Error(w, path+" is not served by this controller: kubeseal "+flag+" does not work with it yet", http.StatusNotImplemented)
-		})
-	}
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if c.Ring.Len() == 0 {
+			answer(w, http.StatusServiceUnavailable, answerNoKey)
+			return
+		}
+		answer(w, http.StatusOK, answerReady)
+	})
+	a := newAPI(c.Ring, c.RateLimit, c.RateBurst)
+	mux.Handle("GET /v1/cert.pem", measured("/v1/cert.pem", c.certificate))
+	mux.Handle("GET /v1/keys", measured("/v1/keys", (&publisher{ring: c.Ring}).ServeHTTP))
+	mux.Handle("POST /v1/verify", measured("/v1/verify", a.verify))
+	mux.Handle("POST /v1/rotate", measured("/v1/rotate", a.rotate))
 	return http.MaxBytesHandler(mux, maxBody)
 }
 
@@ -71,9 +82,9 @@ func (s *server) Start(ctx context.Context) error {
 	}
 	srv := &http.Server{
 		Handler:           s.handler,
-		ReadHeaderTimeout: requestTimeout,
-		ReadTimeout:       requestTimeout,
-		WriteTimeout:      requestTimeout,
+		ReadHeaderTimeout: readTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 	}
