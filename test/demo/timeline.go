@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -117,11 +118,14 @@ func describeSync(ks *kustomizev1.Kustomization) string {
 	case ready.Status == metav1.ConditionTrue && ks.Status.ObservedGeneration == ks.Generation:
 		return "applied and healthy, " + short(ks.Status.LastAppliedRevision)
 	case ready.Status != metav1.ConditionTrue:
-		return ready.Message
+		return commitHash.ReplaceAllString(ready.Message, "$1")
 	default:
 		return ""
 	}
 }
+
+// commitHash is one, of which seven digits are enough to read.
+var commitHash = regexp.MustCompile(`\b([0-9a-f]{7})[0-9a-f]{33}\b`)
 
 // short cuts the hash of a revision such as main@sha1:0123... to seven digits.
 func short(revision string) string {
