@@ -50,6 +50,9 @@ verify: generate ## Fail if generate changed or added a file
 	  echo "make generate changed what is generated; commit it:"; \
 	  git status --short -- $(GENERATED); git --no-pager diff -- $(GENERATED); exit 1; }
 
+tidy: ## go.mod of every module; those of nested ones follow the main one
+	@bad=; for m in . $(NESTED); do (cd $$m && go mod tidy) || bad=1; done; test -z "$$bad"
+
 bench: ## One scenario: SCENARIO=push-to-ready SIZE=20; docs/benchmarks.md lists them
 	@go run ./test/bench run $(SCENARIO) --size $(SIZE)
 
@@ -68,4 +71,4 @@ servers: ## Build the servers for tests and demo, once, into the user's cache fo
 clean: ## Remove bin/; the servers in the cache stay
 	@rm -rf bin
 
-.PHONY: help demo test quick lint generate verify bench fuzz build servers clean
+.PHONY: help demo test quick lint generate verify tidy bench fuzz build servers clean
