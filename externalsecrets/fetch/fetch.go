@@ -20,14 +20,31 @@ var (
 	ErrNoProperty  = errors.New("no such property") // the store has the secret, without the property
 )
 
-// A Read is one secret to read from one store.
+// A Read is one thing to read from one store, or to ask of one generator.
 type Read struct {
-	Store esv1.SecretStoreRef
-	Ref   providers.Ref
+	Store     esv1.SecretStoreRef
+	Ref       providers.Ref
+	Metadata  bool              // of the secret, in place of its value
+	Find      string            // a Query as JSON, in place of Ref
+	Generator esv1.GeneratorRef // in place of all others
 }
+
+// A Query says which secrets a find takes.
+type Query struct {
+	Path string            `json:"path,omitempty"`
+	Name string            `json:"name,omitempty"` // a regular expression
+	Tags map[string]string `json:"tags,omitempty"`
+}
+
+// Plain reports whether r reads the value of one secret, and so can be read
+// together with others.
+func (r Read) Plain() bool { return !r.Metadata && r.Find == "" && r.Generator == (esv1.GeneratorRef{}) }
 
 // String names the read in messages.
 func (r Read) String() string {
+	if r.Find != "" {
+		return "that find matches"
+	}
 	if r.Ref.Version == "" {
 		return fmt.Sprintf("%q", r.Ref.Path)
 	}
@@ -36,8 +53,9 @@ func (r Read) String() string {
 
 // A Result is what a Read gave: a value, or an error of package providers.
 type Result struct {
-	Value providers.Value
-	Err   error
+	Value  providers.Value
+	Values map[string]providers.Value // of a find or a generator, by name
+	Err    error
 }
 
 // A Plan is what an ExternalSecret needs.

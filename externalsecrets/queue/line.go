@@ -1,0 +1,252 @@
+package queue
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/lockstep-dev/lockstep/externalsecrets/fetch"
+	"github.com/lockstep-dev/lockstep/providers"
+)
+
+const (
+	// atOnce is how many requests a store gets at the same time.
+	atOnce = 8
+
+	// batchSize is how many secrets are asked for together: what AWS Secrets
+	// Manager takes in one BatchGetSecretValue.
+	batchSize = 20
+
+	// callTimeout is for one request with all its tries: a store that does not
+	// answer is given up on.
+	callTimeout = 10 * time.Second
+)
+
+// line is the reads that wait for one store.
+type line struct {
+	queue *Queue
+	name  string
+
+	mu       sync.Mutex
+	ctx      context.Context //nolint:containedctx // of the newest asker, without its end: it carries the logger
+	open     func(context.Context) (providers.Reader, error)
+	calls    map[fetch.Read]*call
+	waiting  [lanes][]*call
+	workers  int
+	batch    int         // secrets per request; 0 until the store was opened
+	timer    *time.Timer // of the window; nil if none is open
+	closes   time.Time   // when the window does
+	pace     *pace
+	breaker  breaker
+	stranded map[types.NamespacedName]bool // objects that failed because the store is down
+}
+
+// call is one read for all jobs that want it.
+type call struct {
+	read    fetch.Read
+	lane    Lane
+	jobs    []*job
+	next    []*job // that came when it was sent already: they want an answer that is newer
+	urgent  Lane   // of next
+	running bool
+}
+
+func newLine(q *Queue, name string) *line {
+	return &line{queue: q, name: name, calls: map[fetch.Read]*call{}, pace: newPace(), stranded: map[types.NamespacedName]bool{}}
+}
+
+func (l *line) openAs(ctx context.Context, open func(context.Context) (providers.Reader, error)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ctx, l.open = ctx, open
+}
+
+// add puts a job for a read in line.
+func (l *line) add(read fetch.Read, lane Lane, j *job) {
+	l.mu.Lock()
+	if err := l.breaker.err; err != nil {
+		l.stranded[j.object] = true
+		l.mu.Unlock()
+		go j.finish(read, fetch.Result{Err: err})
+		return
+	}
+	opened, batches := l.put(read, lane, j), l.batch > 1
+	l.mu.Unlock()
+	if opened && lane == Periodic {
+		l.queue.gather(place{l.name, read}, batches)
+	}
+}
+
+// put reports whether it opened a window.
+func (l *line) put(read fetch.Read, lane Lane, j *job) bool {
+	c := l.calls[read]
+	switch {
+	case c != nil && c.running:
+		c.next, c.urgent = append(c.next, j), min(c.urgent, lane)
+		return false
+	case c != nil:
+		c.jobs = append(c.jobs, j)
+		if lane < c.lane {
+			l.waiting[c.lane] = slices.DeleteFunc(l.waiting[c.lane], func(o *call) bool { return o == c })
+			c.lane = lane
+			l.waiting[lane] = append(l.waiting[lane], c)
+		}
+	default:
+		l.enqueue(&call{read: read, lane: lane, jobs: []*job{j}})
+	}
+	return l.openWindow(lane)
+}
+
+func (l *line) enqueue(c *call) {
+	c.urgent = lanes
+	l.calls[c.read] = c
+	l.waiting[c.lane] = append(l.waiting[c.lane], c)
+}
+
+// openWindow makes sure that the line sends what waits, soon.
+func (l *line) openWindow(lane Lane) bool {
+	wait := window
+	if lane == First {
+		wait = firstWindow
+	}
+	closes := time.Now().Add(wait) //nolint:forbidigo // a line has the process's clock; tests have that of synctest
+	if l.timer != nil {
+		if closes.Before(l.closes) {
+			l.timer.Reset(wait)
+			l.closes = closes
+		}
+		return false
+	}
+	l.closes = closes
+	l.timer = time.AfterFunc(wait, l.send)
+	return true
+}
+
+// send closes the window, and lets workers carry out what waits.
+func (l *line) send() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.timer = nil
+	l.hire()
+}
+
+// hire starts as many workers as there is work for. The first finds out
+// whether the store is there, and how much it takes at once.
+func (l *line) hire() {
+	want := 1
+	if l.batch > 0 && l.breaker.closed() {
+		want = min(atOnce, (l.length()+l.batch-1)/l.batch)
+	}
+	for l.workers < want && l.length() > 0 {
+		l.workers++
+		go l.work(l.ctx)
+	}
+}
+
+func (l *line) length() (n int) {
+	for _, w := range l.waiting {
+		n += len(w)
+	}
+	return n
+}
+
+// work sends requests until nothing waits.
+func (l *line) work(ctx context.Context) {
+	for l.goesOn() {
+		l.pace.wait(ctx)
+		reader, err := l.reader(ctx)
+		if calls := l.take(reader); len(calls) > 0 {
+			l.finish(calls, carryOut(ctx, reader, err, calls))
+		}
+	}
+}
+
+// goesOn lets a worker go that has nothing to do.
+func (l *line) goesOn() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.length() == 0 {
+		l.workers--
+		return false
+	}
+	return true
+}
+
+// reader opens the store.
+func (l *line) reader(ctx context.Context) (providers.Reader, error) {
+	l.mu.Lock()
+	open := l.open
+	l.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	reader, err := open(ctx)
+	return reader, unavailable(err)
+}
+
+// take returns what goes into the next request, the most urgent first.
+func (l *line) take(reader providers.Reader) []*call {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if reader != nil {
+		l.batch = 1
+		if _, ok := reader.(providers.BatchReader); ok {
+			l.batch = batchSize
+		}
+	}
+	var taken []*call
+	for lane := range l.waiting {
+		for len(l.waiting[lane]) > 0 && len(taken) < max(l.batch, 1) {
+			c := l.waiting[lane][0]
+			if len(taken) > 0 && !(c.read.Plain() && taken[0].read.Plain()) {
+				break // one of them goes alone
+			}
+			l.waiting[lane] = l.waiting[lane][1:]
+			c.running = true
+			taken = append(taken, c)
+		}
+	}
+	l.hire()
+	return taken
+}
+
+// finish hands out results, and puts back in line what was asked for again
+// meanwhile.
+func (l *line) finish(calls []*call, results []fetch.Result) {
+	l.mu.Lock()
+	l.judge(calls, results)
+	for _, c := range calls {
+		delete(l.calls, c.read)
+		if len(c.next) > 0 {
+			l.enqueue(&call{read: c.read, lane: c.urgent, jobs: c.next})
+			l.openWindow(c.urgent)
+		}
+	}
+	refused := l.refuse()
+	l.mu.Unlock()
+	for i, c := range calls {
+		for _, j := range c.jobs {
+			j.finish(c.read, copied(results[i]))
+		}
+	}
+	for _, r := range refused {
+		r()
+	}
+}
+
+// copied gives each object values of its own: whoever reads owns the bytes.
+func copied(r fetch.Result) fetch.Result {
+	if r.Err != nil {
+		return r
+	}
+	out := fetch.Result{Value: providers.NewValue(slices.Clone(r.Value.Bytes()))}
+	if r.Values != nil {
+		out.Values = make(map[string]providers.Value, len(r.Values))
+		for key, value := range r.Values {
+			out.Values[key] = providers.NewValue(slices.Clone(value.Bytes()))
+		}
+	}
+	return out
+}
