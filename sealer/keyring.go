@@ -30,8 +30,8 @@ type Key struct {
 	Since time.Time
 }
 
-// since returns when the key counts as made.
-func (k Key) since() time.Time {
+// Made returns when the key counts as made; see Since.
+func (k Key) Made() time.Time {
 	if k.Since.IsZero() {
 		return k.Certificate.NotBefore
 	}
@@ -64,20 +64,24 @@ type Keyring struct {
 	mu      sync.RWMutex
 	keys    []Key // newest first; never changed, only replaced
 	changed chan struct{}
+	loaded  bool // Set was called
 }
 
 // Set replaces the keys. It tells those who wait for Changed if they differ
 // from what was there.
 func (r *Keyring) Set(keys ...Key) {
 	keys = slices.Clone(keys)
+	for i, k := range keys { // a key that is there twice is retired if one says so
+		keys[i].Retired = slices.ContainsFunc(keys, func(o Key) bool { return o.Retired && o.Fingerprint == k.Fingerprint })
+	}
 	slices.SortFunc(keys, newestFirst)
 	keys = slices.CompactFunc(keys, sameKey)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if slices.EqualFunc(r.keys, keys, sameKey) {
+	if r.loaded && slices.EqualFunc(r.keys, keys, sameKey) {
 		return
 	}
-	r.keys = keys
+	r.keys, r.loaded = keys, true
 	if r.changed != nil {
 		close(r.changed)
 		r.changed = nil
@@ -88,7 +92,7 @@ func (r *Keyring) Set(keys ...Key) {
 // controller does by default; keys of the same second, by fingerprint, so that
 // every replica publishes the same one.
 func newestFirst(a, b Key) int {
-	if c := b.since().Compare(a.since()); c != 0 {
+	if c := b.Made().Compare(a.Made()); c != 0 {
 		return c
 	}
 	switch {
@@ -102,7 +106,7 @@ func newestFirst(a, b Key) int {
 }
 
 func sameKey(a, b Key) bool {
-	return a.Fingerprint == b.Fingerprint && a.Retired == b.Retired && a.since().Equal(b.since()) && a.Certificate.Equal(b.Certificate) && sameHybrid(a.Hybrid, b.Hybrid)
+	return a.Fingerprint == b.Fingerprint && a.Retired == b.Retired && a.Made().Equal(b.Made()) && a.Certificate.Equal(b.Certificate) && sameHybrid(a.Hybrid, b.Hybrid)
 }
 
 func sameHybrid(a, b *HybridKey) bool {
@@ -120,6 +124,13 @@ func (r *Keyring) Changed() <-chan struct{} {
 		r.changed = make(chan struct{})
 	}
 	return r.changed
+}
+
+// Loaded says whether Set was called: before, that there is no key says nothing.
+func (r *Keyring) Loaded() bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.loaded
 }
 
 // Newest returns the key that new values are sealed with, and whether there is
@@ -194,7 +205,7 @@ func (r *Keyring) OpenToReseal(sealed []byte, at Binding, hint string) (Opened, 
 func noKey(keys []Key, size int) error {
 	switch {
 	case len(keys) == 0:
-		return fmt.Errorf("%w: there is no sealing key yet", ErrNoKey)
+		return fmt.Errorf("%w: there is no sealing key yet: wait for it, restore the keys of the cluster with lockstep keys restore, or make a new one with lockstep keys rotate", ErrNoKey)
 	case !slices.ContainsFunc(keys, func(k Key) bool { return k.Private.Size() == size }):
 		return fmt.Errorf("%w: it was sealed with a key of %d bits, and none of the %d here has that size", ErrNoKey, size*8, len(keys))
 	default:

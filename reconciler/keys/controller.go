@@ -1,15 +1,17 @@
-// Package keys keeps the sealing keys of the cluster: it makes the first one,
-// loads all that there are, and publishes the newest to kubeseal over HTTP.
+// Package keys keeps the sealing keys of the cluster: it makes the first one and
+// renews it, loads all that there are, and publishes the newest to kubeseal over
+// HTTP.
 //
 // A sealing key is a Secret of type kubernetes.io/tls in the controller's
 // namespace, with the label sealedsecrets.bitnami.com/sealed-secrets-key=active,
 // as in Sealed Secrets: its backups, and keys that people bring, load as they
-// are.
+// are. With the value compromised or retired it opens only to re-seal.
 package keys
 
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,7 +33,7 @@ import (
 )
 
 // Controller keeps a Keyring in line with the key Secrets of one namespace, in
-// every replica; only the leader makes a key. All fields but Addr are required.
+// every replica; only the leader makes a key. All fields but Addr and the limits are required.
 type Controller struct {
 	Client client.Client
 	Reader client.Reader // reads Secrets past the cache
@@ -41,6 +43,7 @@ type Controller struct {
 	Prefix    string        // of the names of new key Secrets
 	KeySize   int           // of a new key, in bits
 	TTL       time.Duration // validity of a new key's certificate
+	Renewal                 // when there is a new key, and how its Secret looks
 	Addr      string        // of the HTTP API, as in net.Listen; empty serves none
 
 	// RateLimit is how many sealed values the HTTP API opens in a second for one
@@ -68,9 +71,13 @@ type loaded struct {
 // SetupWithManager registers c, and its HTTP server, with mgr.
 func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 	c.cached = mgr.GetCache()
-	if err := mgr.Add(manager.RunnableFunc(c.ensure)); err != nil {
+	if err := mgr.Add(manager.RunnableFunc(c.keep)); err != nil {
 		return fmt.Errorf("add maker of keys: %w", err)
 	}
+	if err := mgr.Add(manager.RunnableFunc(c.complete)); err != nil {
+		return fmt.Errorf("add maker of keys of envelope 2: %w", err)
+	}
+	reconciler.Register(c.Metrics(mgr.GetCache()))
 	if c.Addr != "" {
 		if err := mgr.Add(&server{addr: c.Addr, handler: c.Handler()}); err != nil {
 			return fmt.Errorf("add server of certificates: %w", err)
@@ -102,7 +109,7 @@ func (c *Controller) isKey(o client.Object) bool {
 		return false
 	}
 	label, ok := o.GetLabels()[bitnamiv1alpha1.LabelSealingKey]
-	return label == bitnamiv1alpha1.LabelSealingKeyActive || !ok && o.GetName() == c.Prefix
+	return slices.Contains(states, label) || !ok && o.GetName() == c.Prefix
 }
 
 // Reconcile brings the Keyring in line with one Secret. It implements
@@ -171,8 +178,7 @@ func (c *Controller) fill(secrets []corev1.Secret) {
 
 func (c *Controller) list(ctx context.Context) ([]corev1.Secret, error) {
 	var labelled corev1.SecretList
-	err := c.Reader.List(ctx, &labelled, client.InNamespace(c.Namespace),
-		client.MatchingLabels{bitnamiv1alpha1.LabelSealingKey: bitnamiv1alpha1.LabelSealingKeyActive})
+	err := c.Reader.List(ctx, &labelled, client.InNamespace(c.Namespace), client.MatchingLabelsSelector{Selector: Selector()})
 	if err != nil {
 		return nil, fmt.Errorf("list key Secrets in namespace %q: %w", c.Namespace, err)
 	}
@@ -189,9 +195,12 @@ func (c *Controller) list(ctx context.Context) ([]corev1.Secret, error) {
 }
 
 func (c *Controller) put(secret *corev1.Secret) error {
-	key, err := parse(secret)
+	key, err := Parse(secret)
 	if err != nil {
 		return fmt.Errorf("key Secret %s/%s is left out: %w", secret.Namespace, secret.Name, err)
+	}
+	if c.Order == ByCreation {
+		key.Since = secret.CreationTimestamp.Time
 	}
 	c.loaded[secret.Name] = loaded{uid: secret.UID, version: secret.ResourceVersion, key: key}
 	return nil
@@ -213,8 +222,8 @@ func (c *Controller) publish() {
 	c.Ring.Set(keys...)
 }
 
-// parse returns the key in a Secret. Its errors hold nothing of its values.
-func parse(secret *corev1.Secret) (sealer.Key, error) {
+// Parse returns the key in a Secret. Its errors hold nothing of its values.
+func Parse(secret *corev1.Secret) (sealer.Key, error) {
 	private, err := sealer.ParsePrivateKey(secret.Data[corev1.TLSPrivateKeyKey])
 	if err != nil {
 		return sealer.Key{}, fmt.Errorf("%s: %w", corev1.TLSPrivateKeyKey, err)
@@ -223,5 +232,7 @@ func parse(secret *corev1.Secret) (sealer.Key, error) {
 	if err != nil {
 		return sealer.Key{}, fmt.Errorf("%s: %w", corev1.TLSCertKey, err)
 	}
-	return sealer.NewKey(private, cert)
+	key, err := sealer.NewKey(private, cert)
+	key.Retired = Retired(secret)
+	return withHybrid(key, secret), err
 }

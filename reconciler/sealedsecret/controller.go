@@ -64,11 +64,14 @@ func (c *Controller) loop() *reconciler.Loop[*bitnamiv1alpha1.SealedSecret] {
 		Apply:    c.apply,
 		// Before the keys are loaded nothing can be said about any of them;
 		// newKeys wakes them then.
-		Suspended: func(*bitnamiv1alpha1.SealedSecret) bool { return c.Keys.Len() == 0 },
+		Suspended: func(*bitnamiv1alpha1.SealedSecret) bool { return !c.Keys.Loaded() },
 		Success: func(*bitnamiv1alpha1.SealedSecret) (string, string) {
 			return bitnamiv1alpha1.ReasonUnsealed, "SealedSecret unsealed successfully"
 		},
-		Observe: func(ss *bitnamiv1alpha1.SealedSecret, _ error) { ss.Status.ObservedGeneration = ss.Generation },
+		Observe: func(ss *bitnamiv1alpha1.SealedSecret, err error) {
+			c.tellRetired(ss, err)
+			ss.Status.ObservedGeneration = ss.Generation
+		},
 	}
 }
 
@@ -82,7 +85,7 @@ func (c *Controller) apply(ctx context.Context, ss *bitnamiv1alpha1.SealedSecret
 	if current(ss, live) {
 		return nil
 	}
-	wanted, key, err := c.open(ctx, ss)
+	wanted, keys, err := c.open(ctx, ss)
 	if err != nil {
 		return reconciler.Final(bitnamiv1alpha1.ReasonUnsealFailed, err)
 	}
@@ -95,7 +98,8 @@ func (c *Controller) apply(ctx context.Context, ss *bitnamiv1alpha1.SealedSecret
 		ResourceVersion: written.ResourceVersion,
 		Generation:      ss.Generation,
 		Scope:           scopeOf(ss).String(),
-		Key:             key,
+		Key:             keys.first,
+		Keys:            keys.several(),
 		Owned:           metav1.IsControlledBy(written, ss),
 	}
 	return nil

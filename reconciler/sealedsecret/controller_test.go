@@ -26,7 +26,7 @@ func TestFirstSync(t *testing.T) {
 	ss.Spec.Template.Labels = map[string]string{"app": "db"}
 	ss.Spec.Template.Annotations = map[string]string{"note": "n"}
 	ss.Spec.Template.Type = "example.com/own"
-	ss.Spec.Template.Data = map[string]string{"dsn": "postgres://db:{{ .password }}@db"}
+	ss.Spec.Template.Data = texts(map[string]string{"dsn": "postgres://db:{{ .password }}@db"})
 	b.create(ss)
 	got := b.synced("db", "True")
 	settle()

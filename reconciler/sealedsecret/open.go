@@ -2,11 +2,9 @@ package sealedsecret
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,26 +14,20 @@ import (
 	"github.com/lockstep-dev/lockstep/sealer"
 )
 
-// open returns the Secret that ss stands for, and the fingerprint of the key
-// that opened it. It is all or nothing, and an error names every item that
-// failed, and none of the values.
-func (c *Controller) open(ctx context.Context, ss *bitnamiv1alpha1.SealedSecret) (*corev1.Secret, string, error) {
+// open returns the Secret that ss stands for, and the keys that opened it. It is
+// all or nothing, and an error names every item that failed, and none of the
+// values.
+func (c *Controller) open(ctx context.Context, ss *bitnamiv1alpha1.SealedSecret) (*corev1.Secret, uses, error) {
 	if err := supported(ss); err != nil {
-		return nil, "", err
+		return nil, uses{}, err
 	}
-	data, key, err := c.openItems(ss)
+	data, keys, err := c.openItems(ss)
 	if err != nil {
-		return nil, "", err
+		return nil, uses{}, err
 	}
-	rendered, err := render(ctx, ss.Spec.Template.Data, data)
+	data, err = Render(ctx, ss.Spec.Template.Data, data)
 	if err != nil {
-		return nil, "", err
-	}
-	for item, value := range rendered {
-		// What is sealed wins over what is rendered, as in Sealed Secrets since v0.37.
-		if _, ok := data[item]; !ok {
-			data[item] = value
-		}
+		return nil, uses{}, err
 	}
 	template := ss.Spec.Template
 	secret := &corev1.Secret{
@@ -52,7 +44,7 @@ func (c *Controller) open(ctx context.Context, ss *bitnamiv1alpha1.SealedSecret)
 	if template.Annotations[bitnamiv1alpha1.AnnotationSkipSetOwnerReferences] != "true" {
 		secret.OwnerReferences = []metav1.OwnerReference{owner(ss)}
 	}
-	return secret, key, nil
+	return secret, keys, nil
 }
 
 // owner is the reference that Sealed Secrets sets.
@@ -78,42 +70,12 @@ func supported(ss *bitnamiv1alpha1.SealedSecret) error {
 	return nil
 }
 
-// openItems opens every item of spec.encryptedData.
-func (c *Controller) openItems(ss *bitnamiv1alpha1.SealedSecret) (data map[string][]byte, key string, err error) {
-	at := sealer.Binding{Namespace: ss.Namespace, Name: ss.Name, Scope: scopeOf(ss)}
-	hint := ""
-	if ss.Status.Target != nil {
-		hint = ss.Status.Target.Key
-	}
-	data = map[string][]byte{}
-	var failed failures
-	for _, item := range slices.Sorted(maps.Keys(ss.Spec.EncryptedData)) {
-		opened, err := c.openItem(ss.Spec.EncryptedData[item], at, hint)
-		if err != nil {
-			failed.add(item, err)
-			continue
-		}
-		data[item] = opened.Value
-		hint = opened.Fingerprint
-		if key == "" {
-			key = opened.Fingerprint
-		}
-	}
-	return data, key, failed.err(at)
-}
-
-func (c *Controller) openItem(text string, at sealer.Binding, hint string) (sealer.Opened, error) {
-	sealed, err := base64.StdEncoding.DecodeString(text)
-	if err != nil {
-		return sealer.Opened{}, fmt.Errorf("%w: %w", sealer.ErrFormat, err)
-	}
-	return c.Keys.Open(sealed, at, hint)
-}
-
 // failures are the items that could not be opened, by what is wrong with them.
 type failures struct {
-	causes []string // in the order of their first item
-	items  map[string][]string
+	causes  []string // in the order of their first item
+	items   map[string][]string
+	retired bool // a key that is retired would open one
+	hybrid  bool // one is of envelope 2, which kubeseal does not write
 }
 
 func (f *failures) add(item string, err error) {
@@ -121,6 +83,8 @@ func (f *failures) add(item string, err error) {
 	if rest, ok := strings.CutPrefix(cause, sealer.ErrNoKey.Error()+": "); ok && errors.Is(err, sealer.ErrNoKey) {
 		cause = rest
 	}
+	f.retired = f.retired || errors.Is(err, sealer.ErrRetired)
+	f.hybrid = f.hybrid || errors.Is(err, sealer.ErrPlace) || errors.Is(err, sealer.ErrCluster) || errors.Is(err, sealer.ErrUnknownKey)
 	if f.items == nil {
 		f.items = map[string][]string{}
 	}
@@ -140,7 +104,24 @@ func (f *failures) err(at sealer.Binding) error {
 	for _, cause := range f.causes {
 		parts = append(parts, fmt.Sprintf("no key could decrypt secret (%s): %s", strings.Join(f.items[cause], ", "), cause))
 	}
-	return fmt.Errorf("%s; it is opened for %v: seal it again with: kubeseal %s", strings.Join(parts, "; "), at, flags(at))
+	err := fmt.Errorf("%s; it is opened for %v: seal it again with: %s", strings.Join(parts, "; "), at, f.way(at))
+	if f.retired {
+		return retiredError{err}
+	}
+	return err
+}
+
+// retiredError is an error that is a sealer.ErrRetired too.
+type retiredError struct{ error }
+
+func (retiredError) Is(target error) bool { return target == sealer.ErrRetired } //nolint:errorlint // what Is compares is not wrapped
+
+// way is the command that seals again what failed.
+func (f *failures) way(at sealer.Binding) string {
+	if f.hybrid {
+		return "lockstep seal set FILE ITEM"
+	}
+	return "kubeseal " + flags(at)
 }
 
 func flags(at sealer.Binding) string {

@@ -31,15 +31,25 @@ var (
 	errMemory = fmt.Errorf("its functions return more than %d bytes", maxResults)
 )
 
-// render returns the items of spec.template.data, rendered with the opened
-// items, and the raw text of the other templates, as fields. Its errors name
-// the item and where in the template, but never a value: a template may well
-// put one into its own error.
-func render(ctx context.Context, templates map[string]string, data map[string][]byte) (map[string][]byte, error) {
-	if len(templates) == 0 {
-		return nil, nil
+// Render returns the items of a Secret: those that were sealed, and those of
+// spec.template.data, rendered with the sealed ones, and the raw text of the
+// other templates, as fields. What is sealed wins over what is rendered, as in
+// Sealed Secrets since v0.37; a template that is null removes the sealed item
+// of its name, as there since v0.40.
+//
+// Its errors name the item and where in the template, but never a value: a
+// template may well put one into its own error.
+func Render(ctx context.Context, templates map[string]*string, data map[string][]byte) (map[string][]byte, error) {
+	fields := map[string]string{}
+	out := maps.Clone(data)
+	for item, text := range templates {
+		if text == nil {
+			delete(out, item)
+			continue
+		}
+		fields[item] = *text
 	}
-	fields := maps.Clone(templates)
+	texts := maps.Clone(fields)
 	for item, value := range data {
 		fields[item] = string(value)
 	}
@@ -47,22 +57,31 @@ func render(ctx context.Context, templates map[string]string, data map[string][]
 	defer cancel()
 	limits := &budget{ctx: ctx, left: maxResults}
 	functions := limits.functions()
-	out := map[string][]byte{}
-	for _, item := range slices.Sorted(maps.Keys(templates)) {
-		t, err := template.New(item).Funcs(functions).Parse(templates[item])
+	for _, item := range slices.Sorted(maps.Keys(texts)) {
+		value, err := renderItem(item, texts[item], functions, fields)
 		if err != nil {
-			return nil, fmt.Errorf("spec.template.data[%s]: %w", item, err) // of the text in Git, not of values
-		}
-		if err := guard(t); err != nil {
 			return nil, fmt.Errorf("spec.template.data[%s]: %w", item, err)
 		}
-		w := &limited{}
-		if err := t.Execute(w, fields); err != nil {
-			return nil, fmt.Errorf("spec.template.data[%s]: %w", item, mute(err))
+		if _, sealed := data[item]; !sealed {
+			out[item] = value
 		}
-		out[item] = w.Bytes()
 	}
 	return out, nil
+}
+
+func renderItem(item, text string, functions template.FuncMap, fields map[string]string) ([]byte, error) {
+	t, err := template.New(item).Funcs(functions).Parse(text)
+	if err != nil {
+		return nil, err // of the text in Git, not of values
+	}
+	if err := guard(t); err != nil {
+		return nil, err
+	}
+	w := &limited{}
+	if err := t.Execute(w, fields); err != nil {
+		return nil, mute(err)
+	}
+	return w.Bytes(), nil
 }
 
 // limited is a buffer that takes maxOutput bytes.

@@ -25,8 +25,8 @@ func sameName() handler.EventHandler {
 	})
 }
 
-// newKeys wakes the SealedSecrets that have not been opened when the sealing
-// keys change.
+// newKeys wakes the SealedSecrets that have not been opened, and those whose key
+// was retired or taken back, when the sealing keys change.
 func (c *Controller) newKeys() source.Source {
 	return source.Func(func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 		changed := c.Keys.Changed()
@@ -54,7 +54,9 @@ func (c *Controller) enqueueUnopened(ctx context.Context, queue workqueue.TypedR
 	for i := range all.Items {
 		ss := &all.Items[i]
 		if ss.Status.ObservedGeneration == ss.Generation && meta.IsStatusConditionPresentAndEqual(ss.GetConditions(), reconciler.Ready, metav1.ConditionTrue) {
-			continue
+			if is, _ := c.sealedWithRetired(ss); is == meta.IsStatusConditionTrue(ss.GetConditions(), bitnamiv1alpha1.SealedWithRetiredKey) {
+				continue
+			}
 		}
 		queue.Add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(ss)})
 	}

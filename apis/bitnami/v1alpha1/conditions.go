@@ -12,12 +12,17 @@ import (
 // look there.
 const Synced = "Synced"
 
+// SealedWithRetiredKey is True on a SealedSecret of which a value was sealed
+// with a key that is retired, until it is sealed again. It is absent else.
+const SealedWithRetiredKey = "SealedWithRetiredKey"
+
 // ready is the condition that the loop sets, and that Synced follows.
 const ready = "Ready"
 
 // Reasons of the conditions, and of the Events. Those of Events are Sealed
 // Secrets' own.
 const (
+	ReasonRetiredKey   = "RetiredKey"      // of SealedWithRetiredKey
 	ReasonUnsealed     = "Unsealed"        // the Secret holds what the SealedSecret does
 	ReasonUnsealFailed = "ErrUnsealFailed" // a value cannot be opened, or a template cannot be rendered
 	ReasonUpdateFailed = "ErrUpdateFailed" // the Secret cannot be written

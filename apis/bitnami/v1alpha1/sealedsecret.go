@@ -29,10 +29,13 @@ const (
 	AnnotationSkipSetOwnerReferences = "sealedsecrets.bitnami.com/skip-set-owner-references"
 )
 
-// LabelSealingKey is "active" on the Secrets that hold sealing keys.
+// LabelSealingKey, on the Secrets that hold sealing keys, is the state of the
+// key: active, or one of the others for a key that opens only to re-seal.
 const (
-	LabelSealingKey       = "sealedsecrets.bitnami.com/sealed-secrets-key"
-	LabelSealingKeyActive = "active"
+	LabelSealingKey            = "sealedsecrets.bitnami.com/sealed-secrets-key"
+	LabelSealingKeyActive      = "active"
+	LabelSealingKeyRetired     = "retired"
+	LabelSealingKeyCompromised = "compromised"
 )
 
 // SealedSecret is a Secret whose values only the cluster can open.
@@ -122,10 +125,11 @@ type SecretTemplateSpec struct {
 	Immutable *bool `json:"immutable,omitempty"`
 
 	// data are further items: Go templates, in which each item of encryptedData
-	// and data is a field.
+	// and data is a field. One that is null removes the sealed item of its name
+	// from the Secret, where it is only an ingredient.
 	// +optional
 	// +nullable
-	Data map[string]string `json:"data,omitempty"`
+	Data map[string]*string `json:"data,omitempty"`
 }
 
 // SealedSecretStatus is what became of a SealedSecret.

@@ -24,8 +24,35 @@ type TargetStatus struct {
 	// +optional
 	Key string `json:"key,omitempty"`
 
+	// keys are the sealing keys that opened the items, when there are several,
+	// with how many items each. The number of items of one key alone is that of
+	// spec.encryptedData.
+	// +optional
+	Keys []KeyUse `json:"keys,omitempty"`
+
 	// owned says that the Secret is owned by the SealedSecret. One that is not
 	// is not made again when someone deletes it.
 	// +optional
 	Owned bool `json:"owned,omitempty"`
+}
+
+// KeyUse is how much was sealed with one key.
+type KeyUse struct {
+	// key is the fingerprint of the sealing key.
+	Key string `json:"key"`
+	// items is how many items it opened.
+	Items int32 `json:"items"`
+}
+
+// Uses returns the sealing keys that opened the items of s, as its status
+// remembers them: none if it was not opened yet.
+func (s *SealedSecret) Uses() []KeyUse {
+	switch t := s.Status.Target; {
+	case t == nil || t.Key == "":
+		return nil
+	case len(t.Keys) > 0:
+		return t.Keys
+	default:
+		return []KeyUse{{Key: t.Key, Items: int32(min(len(s.Spec.EncryptedData), 1<<30))}} //nolint:gosec // G115: bounded
+	}
 }

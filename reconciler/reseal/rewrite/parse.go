@@ -225,7 +225,6 @@ func text(node *yaml.Node, name string) string {
 	return ""
 }
 
-
 func scopeOf(annotations *yaml.Node) sealer.Scope {
 	switch {
 	case text(annotations, bitnamiv1alpha1.AnnotationClusterWide) == "true":

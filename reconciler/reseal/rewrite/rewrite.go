@@ -37,7 +37,6 @@ type Object struct {
 	Items     []*Item // in the order of the manifest
 }
 
-
 // Item is one sealed value.
 type Item struct {
 	Name  string
