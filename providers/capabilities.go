@@ -1,11 +1,14 @@
 package providers
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
+	"sync"
+	"sync/atomic"
 )
 
 // Result is what reading one Ref gave: a value, or an error.
@@ -22,17 +25,50 @@ type BatchReader interface {
 	ReadAll(ctx context.Context, refs []Ref) []Result
 }
 
-// ReadAll reads refs from r: together if it can, otherwise one after the
-// other. It returns one Result for each, in their order.
+// ReadAll reads refs from r: in batches if it has them, otherwise each once,
+// several at a time. It returns one Result for each ref, in their order.
 func ReadAll(ctx context.Context, r Reader, refs []Ref) []Result {
 	if b, ok := r.(BatchReader); ok && len(refs) > 1 {
 		return b.ReadAll(ctx, refs)
 	}
-	results := make([]Result, len(refs))
+	var distinct []Ref
+	at := map[Ref][]int{}
 	for i, ref := range refs {
-		results[i].Value, results[i].Err = r.Read(ctx, ref)
+		if at[ref] == nil {
+			distinct = append(distinct, ref)
+		}
+		at[ref] = append(at[ref], i)
 	}
+	results := make([]Result, len(refs))
+	Parallel(len(distinct), func(n int) {
+		v, err := r.Read(ctx, distinct[n])
+		for copies, i := range at[distinct[n]] {
+			if copies > 0 && err == nil {
+				v = NewValue(bytes.Clone(v.Bytes())) // each caller owns its bytes
+			}
+			results[i] = Result{Value: v, Err: err}
+		}
+	})
 	return results
+}
+
+// parallel is how many requests of one batch are under way at a time: enough
+// to hide the time that a service takes, and few next to any service's limits.
+const parallel = 8
+
+// Parallel calls f with each number below n, several at a time, and returns
+// when all have returned.
+func Parallel(n int, f func(i int)) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(n, parallel) {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+				f(int(i))
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // A Query says which secrets to find: those that match all of its fields.

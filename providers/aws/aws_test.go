@@ -43,7 +43,7 @@ func TestReadAnswers(t *testing.T) {
 		"NotACode":    {"What is no code is not repeated.", 500, "<b>" + leak, message, providers.ErrUnavailable, ""},
 		"HTML404":     {"A proxy cannot say that a secret is gone.", 404, "", `<html>` + leak, providers.ErrUnavailable, ""},
 		"HTML200":     {"Nor what its value is.", 200, "", `<html>` + leak, providers.ErrUnavailable, "is not AWS"},
-		"TooLarge":    {"There is a limit to what is read.", 200, "", `{"SecretString":"` + strings.Repeat("x", 2<<20) + `"}`, providers.ErrUnavailable, "is not AWS"},
+		"TooLarge":    {"There is a limit to what is read.", 200, "", `{"SecretString":"` + strings.Repeat("x", 9<<20) + `"}`, providers.ErrUnavailable, "is not AWS"},
 		"Redirect":    {"A redirect is not followed.", 307, "", ``, providers.ErrUnavailable, ""},
 	}
 	for name, tc := range cases {
@@ -204,17 +204,16 @@ func TestOpenRefuses(t *testing.T) {
 		change map[string]any // of the settings
 		field  string
 	}{
-		"ParameterStore":  {"A service that is not served is named.", map[string]any{"service": "ParameterStore"}, "service"},
 		"Certificates":    {"A service that is not served is named.", map[string]any{"service": "CertificateManager"}, "service"},
 		"NoService":       {"There is no default.", map[string]any{"service": ""}, "service"},
 		"NoRegion":        {"A region is needed.", map[string]any{"region": ""}, "region"},
 		"Region":          {"A region is no part of another URL.", map[string]any{"region": "x.example.com/#"}, "region"},
-		"Tags":            {"What is not served is named.", map[string]any{"sessionTags": []map[string]string{{"key": "a", "value": "b"}}}, "sessionTags"},
-		"TransitiveTags":  {"What is not served is named.", map[string]any{"transitiveTagKeys": []string{"a"}}, "transitiveTagKeys"},
+		"Tags":            {"They go with a role.", map[string]any{"sessionTags": []map[string]string{{"key": "a", "value": "b"}}}, "sessionTags"},
+		"TransitiveTags":  {"They go with a role.", map[string]any{"transitiveTagKeys": []string{"a"}}, "transitiveTagKeys"},
 		"TagsPolicy":      {"What is not served is named.", map[string]any{"sessionTagsPolicy": "Simple"}, "sessionTagsPolicy"},
 		"CustomTags":      {"What is not served is named.", map[string]any{"customSessionTags": map[string]string{"a": "b"}}, "customSessionTags"},
 		"ExternalID":      {"It goes with a role.", map[string]any{"externalID": "a"}, "externalID"},
-		"OwnIdentity":     {"The controller's own identity is never used.", map[string]any{"auth": map[string]any{}}, "auth"},
+		"OwnIdentity":     {"The controller's own identity is not for every store.", map[string]any{"auth": map[string]any{}}, "auth"},
 		"OwnIdentityRole": {"Not for a role either.", map[string]any{"auth": map[string]any{}, "role": "arn:aws:iam::123456789012:role/r"}, "auth"},
 		"NoAccount":       {"A jwt is a ServiceAccount's.", map[string]any{"auth": map[string]any{"jwt": map[string]any{}}}, "auth.jwt"},
 		"NoSuchAccount":   {"What is missing is named by the field that refers to it.", byAccount("none"), "auth.jwt.serviceAccountRef"},

@@ -54,10 +54,10 @@ func (e ownError) Unwrap() error { return e.err }
 func own(format string, args ...any) error { return ownError{fmt.Errorf(format, args...)} }
 
 // newCredentials returns where the credentials of a store come from: an access
-// key or a ServiceAccount's role, and then one role after the other. They are
-// kept until shortly before their end, and asked for once however many
+// key, a ServiceAccount's role or, unless it is nil, the ambient identity, and
+// then one role after the other. They are kept until shortly before their end, and asked for once however many
 // goroutines want them.
-func newCredentials(p *esv1.AWSProvider, refs providers.References, s stsAt) (*aws.CredentialsCache, error) {
+func newCredentials(p *esv1.AWSProvider, refs providers.References, s stsAt, ambient aws.CredentialsProvider) (*aws.CredentialsCache, error) {
 	var keys aws.CredentialsProvider
 	switch {
 	case p.Auth.JWT != nil && p.Auth.JWT.ServiceAccountRef != nil:
@@ -66,14 +66,17 @@ func newCredentials(p *esv1.AWSProvider, refs providers.References, s stsAt) (*a
 		return nil, fmt.Errorf("spec.provider.aws.auth.jwt: %w: set serviceAccountRef", providers.ErrInvalid)
 	case p.Auth.SecretRef != nil:
 		keys = accessKey(*p.Auth.SecretRef, refs)
+	case ambient != nil:
+		keys = cached(ambient)
 	default:
-		return nil, fmt.Errorf("spec.provider.aws.auth: %w: set jwt.serviceAccountRef or secretRef; the controller's own identity is never used", providers.ErrInvalid)
+		return nil, fmt.Errorf("spec.provider.aws.auth: %w: set jwt.serviceAccountRef or secretRef; the controller's own identity is not for this store", providers.ErrInvalid)
 	}
 	for i, role := range p.AdditionalRoles {
-		keys = cached(assume(role, "", s.client(keys), fmt.Sprintf("additionalRoles[%d]", i)))
+		in := sts.AssumeRoleInput{RoleArn: &role, RoleSessionName: aws.String(sessionName)}
+		keys = cached(assume(in, s.client(keys), fmt.Sprintf("additionalRoles[%d]", i)))
 	}
 	if p.Role != "" {
-		keys = cached(assume(p.Role, p.ExternalID, s.client(keys), "role"))
+		keys = cached(assume(lastRole(p), s.client(keys), "role"))
 	}
 	if last, ok := keys.(*aws.CredentialsCache); ok {
 		return last, nil
@@ -146,16 +149,25 @@ func webIdentity(ref esv1.ServiceAccountSelector, refs providers.References, s s
 	})
 }
 
+// lastRole is how role is assumed: the settings that go with it are for no
+// role before it, as in External Secrets.
+func lastRole(p *esv1.AWSProvider) sts.AssumeRoleInput {
+	in := sts.AssumeRoleInput{RoleArn: &p.Role, RoleSessionName: aws.String(sessionName), TransitiveTagKeys: p.TransitiveTagKeys}
+	if p.ExternalID != "" {
+		in.ExternalId = &p.ExternalID
+	}
+	for _, t := range p.SessionTags {
+		in.Tags = append(in.Tags, types.Tag{Key: &t.Key, Value: &t.Value})
+	}
+	return in
+}
+
 // assume trades credentials for a session of a role.
-func assume(role, externalID string, client *sts.Client, field string) aws.CredentialsProvider {
+func assume(in sts.AssumeRoleInput, client *sts.Client, field string) aws.CredentialsProvider {
 	return aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
-		in := &sts.AssumeRoleInput{RoleArn: &role, RoleSessionName: aws.String(sessionName)}
-		if externalID != "" {
-			in.ExternalId = &externalID
-		}
-		out, err := client.AssumeRole(ctx, in)
+		out, err := client.AssumeRole(ctx, &in)
 		if err != nil {
-			return aws.Credentials{}, own("spec.provider.aws.%s: assume %s: %w", field, role, classify(ctx, err, "AWS STS"))
+			return aws.Credentials{}, own("spec.provider.aws.%s: assume %s: %w", field, *in.RoleArn, classify(ctx, err, "AWS STS"))
 		}
 		return session(out.Credentials)
 	})

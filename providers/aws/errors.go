@@ -2,10 +2,8 @@ package aws
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"regexp"
 	"strconv"
 	"strings"
@@ -15,6 +13,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/lockstep-dev/lockstep/providers"
+	"github.com/lockstep-dev/lockstep/providers/egress"
 )
 
 // badCredentials are the codes that say that it is not a right that is
@@ -27,20 +26,34 @@ var badCredentials = map[string]bool{
 	"InvalidIdentityToken": true, "IDPRejectedClaim": true,
 }
 
-// classes maps the codes of Secrets Manager and STS. What is not in it, nor
+// apiError is an error that AWS gave about one of several secrets.
+type apiError struct{ code, message string }
+
+func (e apiError) Error() string                 { return e.code }
+func (e apiError) ErrorCode() string             { return e.code }
+func (e apiError) ErrorMessage() string          { return e.message }
+func (e apiError) ErrorFault() smithy.ErrorFault { return smithy.FaultUnknown }
+
+// classes maps the codes of Secrets Manager, Parameter Store and STS. What is not in it, nor
 // above, is taken to pass.
 var classes = map[string]error{
-	"ResourceNotFoundException": providers.ErrNotFound,
+	"ResourceNotFoundException": providers.ErrNotFound, "ParameterNotFound": providers.ErrNotFound,
+	"ParameterVersionNotFound": providers.ErrNotFound, "ParameterVersionLabelNotFound": providers.ErrNotFound,
 
 	"AccessDenied": providers.ErrDenied, "AccessDeniedException": providers.ErrDenied, "NotAuthorized": providers.ErrDenied,
 	"OptInRequired": providers.ErrDenied, "RegionDisabledException": providers.ErrDenied, "DecryptionFailure": providers.ErrDenied,
+	"EncryptionFailure": providers.ErrDenied, "PublicPolicyException": providers.ErrDenied,
 
 	"Throttling": providers.ErrThrottled, "ThrottlingException": providers.ErrThrottled, "ThrottledException": providers.ErrThrottled,
 	"RequestThrottled": providers.ErrThrottled, "RequestThrottledException": providers.ErrThrottled, "TooManyRequestsException": providers.ErrThrottled,
 	"RequestLimitExceeded": providers.ErrThrottled, "LimitExceededException": providers.ErrThrottled, "SlowDown": providers.ErrThrottled,
+	"TooManyUpdates": providers.ErrThrottled,
 
 	"InvalidParameterException": providers.ErrInvalid, "InvalidParameterValue": providers.ErrInvalid, "InvalidRequestException": providers.ErrInvalid,
 	"ValidationException": providers.ErrInvalid, "ValidationError": providers.ErrInvalid, "SerializationException": providers.ErrInvalid,
+	"InvalidKeyId": providers.ErrInvalid, "InvalidFilterKey": providers.ErrInvalid, "InvalidFilterValue": providers.ErrInvalid,
+	"InvalidFilterOption": providers.ErrInvalid, "InvalidResourceId": providers.ErrNotFound, "UnsupportedParameterType": providers.ErrInvalid,
+	"MalformedPolicyDocumentException": providers.ErrInvalid, "ParameterLimitExceeded": providers.ErrInvalid, "PoliciesLimitExceededException": providers.ErrInvalid,
 }
 
 // code returns the code of an error that AWS gave, or an empty one.
@@ -50,11 +63,6 @@ func code(err error) string {
 		return ""
 	}
 	return e.ErrorCode()
-}
-
-// classify says what went wrong with a request to Secrets Manager.
-func (r *reader) classify(ctx context.Context, err error) error {
-	return classify(ctx, err, "AWS Secrets Manager in "+r.region)
 }
 
 // classify says in our words what went wrong with a request to service. What
@@ -104,23 +112,10 @@ func printable(name string) string {
 
 // unreached says why there was no answer that makes sense.
 func unreached(err error) string {
-	var (
-		untrusted *tls.CertificateVerificationError
-		name      *net.DNSError
-		timeout   net.Error
-		garbled   *smithy.DeserializationError
-	)
-	switch {
-	case errors.As(err, &untrusted):
-		return "its certificate is not trusted"
-	case errors.As(err, &name):
-		return "its name cannot be resolved"
-	case errors.As(err, &timeout) && timeout.Timeout():
-		return "it did not answer within " + requestTimeout.String()
-	case errors.As(err, &garbled):
+	if _, ok := errors.AsType[*smithy.DeserializationError](err); ok {
 		return "what answers there is not AWS"
 	}
-	return "no connection"
+	return egress.Why(err, requestTimeout)
 }
 
 // retryAfter reads the header of that name, in seconds; 0 if there is none.

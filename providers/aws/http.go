@@ -2,53 +2,41 @@ package aws
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+
+	"github.com/lockstep-dev/lockstep/providers/egress"
 )
 
 const (
 	// requestTimeout is how long one request may take: AWS answers within a
 	// second, and a service that hangs must not hold up others.
 	requestTimeout = 10 * time.Second
-	// dialTimeout is how long a connection may take to come about.
-	dialTimeout = 5 * time.Second
-	// maxBody is how large an answer may be: a secret has 64 KiB, and JSON can
-	// make six bytes of one.
+	// maxBody is how large an answer may be: a batch has 20 secrets of 64 KiB,
+	// and JSON can make six bytes of one.
 	// Source: https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html
-	maxBody = 1 << 20
+	maxBody = 8 << 20
 )
 
 // newHTTPClient returns what all requests of a store go through. ca is PEM
 // certificates to trust, or nil for those of the system.
-func newHTTPClient(ca []byte) (*http.Client, error) {
-	settings := &tls.Config{MinVersion: tls.VersionTLS12}
+func newHTTPClient(ca []byte, linkLocal bool) (*http.Client, error) {
+	var roots *x509.CertPool
 	if len(ca) > 0 {
-		settings.RootCAs = x509.NewCertPool()
-		if !settings.RootCAs.AppendCertsFromPEM(ca) {
+		roots = x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(ca) {
 			return nil, errors.New("the certificates for the AWS endpoints: no PEM certificate in them")
 		}
 	}
-	return &http.Client{
-		Timeout: requestTimeout,
-		Transport: limited{&http.Transport{
-			DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
-			TLSClientConfig:     settings,
-			TLSHandshakeTimeout: dialTimeout,
-			ForceAttemptHTTP2:   true,
-			MaxIdleConnsPerHost: 8,
-			IdleConnTimeout:     90 * time.Second,
-		}},
-		// AWS does not redirect; whoever does must not get a signed request.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}, nil
+	client := egress.Client(egress.Options{Roots: roots, LinkLocal: linkLocal, Timeout: requestTimeout})
+	client.Transport = limited{client.Transport}
+	return client, nil
 }
 
 // signer signs requests, and keeps nothing. That of the SDK keeps what it
@@ -56,7 +44,7 @@ func newHTTPClient(ca []byte) (*http.Client, error) {
 // wrong and has been put right would not be seen.
 type signer struct{}
 
-// SignHTTP implements secretsmanager.HTTPSignerV4 and sts.HTTPSignerV4.
+// SignHTTP implements the HTTPSignerV4 of each service.
 //
 //nolint:revive // the parameters are the SDK's
 func (signer) SignHTTP(ctx context.Context, keys aws.Credentials, r *http.Request, bodyHash, service, region string, at time.Time, options ...func(*v4.SignerOptions)) error {

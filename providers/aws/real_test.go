@@ -36,7 +36,7 @@ const (
 // open opens a store at a.
 func open(t *testing.T, a *testenv.AWS, settings map[string]any, refs providers.References) (providers.Reader, error) {
 	t.Helper()
-	return aws.New(aws.Endpoints{SecretsManager: a.Address(), STS: a.Address(), CA: a.CA})(t.Context(), store(t, settings, refs))
+	return aws.New(aws.Endpoints{SecretsManager: a.Address(), ParameterStore: a.Address(), STS: a.Address(), CA: a.CA})(t.Context(), store(t, settings, refs))
 }
 
 // user opens a store with the access key of a new user.
@@ -56,21 +56,6 @@ func user(t *testing.T, a *testenv.AWS, name string, allow ...testenv.AWSStateme
 // may allows to read secrets whose names match.
 func may(pattern string) testenv.AWSStatement {
 	return testenv.AWSStatement{Actions: []string{get}, Resources: []string{pattern}}
-}
-
-func TestConformance(t *testing.T) {
-	conformance.Test(t, func(t *testing.T) conformance.Backend {
-		t.Helper()
-		a := server.Get(t)
-		r, key := user(t, a, "conformance", may("conformance/*"))
-		return conformance.Backend{
-			Reader: r, MissingVersion: "uuid/00000000-0000-0000-0000-000000000000", Denied: "elsewhere/denied", Credentials: []string{key.ID, key.Secret},
-			Put: func(ctx context.Context, path, object string) (string, error) {
-				id, err := a.PutSecret(ctx, region, path, object)
-				return "uuid/" + id, err
-			},
-		}
-	})
 }
 
 // plant stores a canary under name.

@@ -103,6 +103,9 @@ type AWSRole struct {
 	Principals []string
 	// ExternalID that AssumeRole must bring.
 	ExternalID string
+	// Tags that AssumeRole must bring, as key=value, and as +key if the role
+	// wants it passed on along a chain.
+	Tags []string
 	// Allow is what the role may do. Empty: everything.
 	Allow []AWSStatement
 	// SessionSeconds is how long a session lives, whatever was asked for. 0:
@@ -114,7 +117,7 @@ type AWSRole struct {
 func (a *AWS) Role(ctx context.Context, r AWSRole) (string, error) {
 	arn := "arn:aws:iam::" + awsAccount + ":role/" + r.Name
 	return arn, a.admin(ctx, http.MethodPut, "roles", map[string]any{
-		"arn": arn, "subject": r.Subject, "principals": r.Principals, "externalId": r.ExternalID,
+		"arn": arn, "subject": r.Subject, "principals": r.Principals, "externalId": r.ExternalID, "tags": r.Tags,
 		"allow": r.Allow, "sessionSeconds": r.SessionSeconds}, nil)
 }
 
@@ -138,4 +141,22 @@ func (a *AWS) seed(ctx context.Context, in map[string]any) (string, error) {
 	}
 	err := a.admin(ctx, http.MethodPut, "secrets", in, &out)
 	return out.VersionID, err
+}
+
+// TagSecret adds tags to a secret of Secrets Manager.
+func (a *AWS) TagSecret(ctx context.Context, region, name string, tags map[string]string) error {
+	return a.admin(ctx, http.MethodPut, "secrets", map[string]any{"region": region, "name": name, "tags": tags}, nil)
+}
+
+// PutParameter stores a value in Parameter Store, as a SecureString, and
+// returns the number of the version that it made.
+func (a *AWS) PutParameter(ctx context.Context, region, name, value string) (int, error) {
+	var out struct{ Version int }
+	err := a.admin(ctx, http.MethodPut, "parameters", map[string]any{"region": region, "name": name, "value": value}, &out)
+	return out.Version, err
+}
+
+// TagParameter adds tags to a parameter.
+func (a *AWS) TagParameter(ctx context.Context, region, name string, tags map[string]string) error {
+	return a.admin(ctx, http.MethodPut, "parameters", map[string]any{"region": region, "name": name, "tags": tags}, nil)
 }

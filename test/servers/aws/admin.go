@@ -14,7 +14,7 @@ import (
 //
 //	PUT /_admin/keys        accessKey: a user's static access key
 //	PUT /_admin/roles       role
-//	PUT /_admin/secrets     seed: a secret; a new version if it is there
+//	PUT /_admin/secrets     seed: a secret; a new version if it is there; without a value, only its tags
 //	PUT /_admin/parameters  seed: a parameter of type SecureString
 func (s *server) handleAdmin(mux *http.ServeMux) {
 	mux.HandleFunc("PUT /_admin/keys", serve.JSON(s.putKey))
@@ -82,6 +82,9 @@ func (s *server) putSecret(in seed) (any, error) {
 	}
 	existing.deleted = nil
 	maps.Copy(existing.tags, in.Tags)
+	if in.Value == nil && in.Binary == nil {
+		return map[string]string{"arn": existing.arn}, nil
+	}
 	v, err := existing.add("", in.Value, in.Binary, nil)
 	if err != nil {
 		return nil, err
@@ -93,11 +96,19 @@ func (s *server) putParameter(in seed) (any, error) {
 	if err := in.check(); err != nil {
 		return nil, err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.region(in.Region).parameters[in.Name]; in.Value == nil && p != nil {
+		maps.Copy(p.tags, in.Tags)
+		return struct{}{}, nil
+	}
 	if in.Value == nil {
 		return nil, errors.New("value is required")
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	c := &call{region: s.region(in.Region), by: &credential{}}
-	return putParameter(c, putParameterIn{Name: in.Name, Value: *in.Value, Type: "SecureString", Overwrite: true})
+	out, err := putParameter(c, putParameterIn{Name: in.Name, Value: *in.Value, Type: "SecureString", Overwrite: true})
+	if err == nil {
+		maps.Copy(c.parameters[in.Name].tags, in.Tags)
+	}
+	return out, err
 }

@@ -1,3 +1,4 @@
+//nolint:revive,staticcheck // fields are named as the API names them
 package main
 
 import (
@@ -10,17 +11,25 @@ import (
 )
 
 var parameterStore = map[string]operation{
-	"DeleteParameter":     op(deleteParameter),
-	"GetParameter":        op(getParameter),
-	"GetParameters":       op(getParameters),
-	"GetParametersByPath": op(getParametersByPath),
-	"PutParameter":        op(putParameter),
+	"AddTagsToResource":     op(tagParameter),
+	"DeleteParameter":       op(deleteParameter),
+	"DescribeParameters":    op(describeParameters),
+	"GetParameter":          op(getParameter),
+	"GetParameters":         op(getParameters),
+	"GetParametersByPath":   op(getParametersByPath),
+	"LabelParameterVersion": op(labelParameterVersion),
+	"ListTagsForResource":   op(listTagsOfParameter),
+	"PutParameter":          op(putParameter),
 }
 
 type parameter struct {
 	name, kind string
 	values     []string // the version is the index plus 1
 	changed    time.Time
+	labels     map[string]int // the version that each names
+	tags       map[string]string
+	keyID      string
+	tier       string
 }
 
 // ciphertext stands for a SecureString that was read without WithDecryption.
@@ -60,6 +69,9 @@ func (c *call) parameter(id string, decrypt bool) (parameterOut, error) {
 	version := len(p.values)
 	if selector != "" {
 		asked, err := strconv.Atoi(selector)
+		if labelled, ok := p.labels[selector]; ok {
+			asked, err = labelled, nil
+		}
 		if err != nil || asked < 1 || asked > version {
 			return parameterOut{}, fail("ParameterVersionNotFound", "Systems Manager could not find version %s of %s.", selector, name)
 		}
@@ -74,7 +86,9 @@ func (c *call) parameter(id string, decrypt bool) (parameterOut, error) {
 
 type putParameterIn struct {
 	Name, Value, Type string
+	KeyId, Tier       string
 	Overwrite         bool
+	Tags              []tag
 }
 
 func putParameter(c *call, in putParameterIn) (any, error) {
@@ -82,6 +96,9 @@ func putParameter(c *call, in putParameterIn) (any, error) {
 		return nil, err
 	}
 	p := c.parameters[in.Name]
+	if len(in.Tags) > 0 && in.Overwrite {
+		return nil, fail("ValidationException", "Invalid request: tags and overwrite can't be used together.")
+	}
 	if p != nil && !in.Overwrite {
 		return nil, fail("ParameterAlreadyExists", "The parameter already exists. To overwrite this value, set the overwrite option in the request to true.")
 	}
@@ -89,14 +106,23 @@ func putParameter(c *call, in putParameterIn) (any, error) {
 		if in.Type == "" {
 			return nil, fail("ValidationException", "A parameter type is required when you create a parameter.")
 		}
-		p = &parameter{name: in.Name, kind: in.Type}
+		p = &parameter{name: in.Name, kind: in.Type, labels: map[string]int{}, tags: map[string]string{}}
 		c.parameters[in.Name] = p
+	}
+	for _, t := range in.Tags {
+		p.tags[t.Key] = t.Value
+	}
+	if in.Type != "" {
+		p.kind = in.Type
+	}
+	if p.keyID, p.tier = in.KeyId, in.Tier; p.tier == "" {
+		p.tier = "Standard"
 	}
 	p.values, p.changed = append(p.values, in.Value), time.Now()
 	return struct {
 		Version int
 		Tier    string
-	}{len(p.values), "Standard"}, nil
+	}{len(p.values), p.tier}, nil
 }
 
 type getParameterIn struct {

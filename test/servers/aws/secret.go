@@ -20,6 +20,8 @@ type secret struct {
 	versions               []*version // in the order of their creation
 	created, changed       time.Time
 	deleted                *time.Time // when it goes for good
+	keyID, policy          string
+	replicas               []string // regions
 }
 
 // version is one value of a secret. Secret strings and binaries are kept apart

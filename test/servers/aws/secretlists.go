@@ -69,6 +69,8 @@ func (c *call) addToBatch(out *batchOut, id string) {
 
 type secretEntry struct {
 	ARN, Name, Description string
+	KmsKeyId               string          `json:",omitempty"`
+	ReplicationStatus      []replicaStatus `json:",omitempty"`
 	Tags                   []tag
 	CreatedDate            float64
 	LastChangedDate        float64
@@ -79,6 +81,10 @@ type secretEntry struct {
 
 func (s *secret) entry() secretEntry {
 	e := secretEntry{ARN: s.arn, Name: s.name, Description: s.description, CreatedDate: seconds(s.created), LastChangedDate: seconds(s.changed), Tags: []tag{}}
+	e.KmsKeyId = s.keyID
+	for _, region := range s.replicas {
+		e.ReplicationStatus = append(e.ReplicationStatus, replicaStatus{Region: region, Status: "InSync"})
+	}
 	for k, v := range s.tags {
 		e.Tags = append(e.Tags, tag{k, v})
 	}

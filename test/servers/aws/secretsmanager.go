@@ -8,10 +8,13 @@ var secretsManager = map[string]operation{
 	"CreateSecret":             op(createSecret),
 	"DeleteSecret":             op(deleteSecret),
 	"DescribeSecret":           op(describeSecret),
+	"GetResourcePolicy":        op(getResourcePolicy),
 	"GetSecretValue":           op(getSecretValue),
 	"ListSecretVersionIds":     op(listSecretVersionIDs),
 	"ListSecrets":              op(listSecrets),
+	"PutResourcePolicy":        op(putResourcePolicy),
 	"PutSecretValue":           op(putSecretValue),
+	"ReplicateSecretToRegions": op(replicateSecret),
 	"RestoreSecret":            op(restoreSecret),
 	"TagResource":              op(tagSecret),
 	"UntagResource":            op(untagSecret),
@@ -30,9 +33,11 @@ type written struct {
 
 type createSecretIn struct {
 	Name, Description, ClientRequestToken string
+	KmsKeyId                              string
 	SecretString                          *string
 	SecretBinary                          []byte
 	Tags                                  []tag
+	AddReplicaRegions                     []replicaStatus
 }
 
 func createSecret(c *call, in createSecretIn) (any, error) {
@@ -46,6 +51,8 @@ func createSecret(c *call, in createSecretIn) (any, error) {
 		return nil, fail("ResourceExistsException", "The operation failed because the secret %s already exists.", in.Name)
 	}
 	s := c.newSecret(in.Name, in.Description)
+	s.keyID = in.KmsKeyId
+	s.replicate(in.AddReplicaRegions)
 	for _, t := range in.Tags {
 		s.tags[t.Key] = t.Value
 	}
@@ -82,6 +89,7 @@ func putSecretValue(c *call, in putSecretValueIn) (any, error) {
 type updateSecretIn struct {
 	SecretId, ClientRequestToken string
 	Description                  *string
+	KmsKeyId                     string
 	SecretString                 *string
 	SecretBinary                 []byte
 }
@@ -98,6 +106,9 @@ func updateSecret(c *call, in updateSecretIn) (any, error) {
 			return nil, err
 		}
 		out.VersionId = v.id
+	}
+	if in.KmsKeyId != "" {
+		s.keyID = in.KmsKeyId
 	}
 	if in.Description != nil {
 		s.description = *in.Description

@@ -19,6 +19,7 @@ type role struct {
 	Audience   string      `json:"audience,omitempty"`   // of a web identity token; default sts.amazonaws.com
 	Principals []string    `json:"principals,omitempty"` // ARNs that may AssumeRole; * stands for anything
 	ExternalID string      `json:"externalId,omitempty"` // that AssumeRole must bring
+	Tags       []string    `json:"tags,omitempty"`       // key=value that AssumeRole must bring, and +key that it must pass on
 	Allow      []statement `json:"allow,omitempty"`
 	// SessionSeconds is how long a session lives, whatever was asked for; AWS
 	// itself gives 900 seconds at least. 0: what was asked for, or an hour.
@@ -141,10 +142,22 @@ func (s *server) assume(who *credential, form url.Values) (any, error) {
 	arn := form.Get("RoleArn")
 	ro := s.roles[arn]
 	trusted := ro != nil && slices.ContainsFunc(ro.Principals, func(p string) bool { return wildcard(p, who.arn) })
-	if !trusted || ro.ExternalID != form.Get("ExternalId") {
+	if !trusted || ro.ExternalID != form.Get("ExternalId") || !bringsTags(ro.Tags, form) {
 		return nil, denied("User: %s is not authorized to perform: sts:AssumeRole on resource: %s", who.arn, arn)
 	}
 	return s.newSession(ro, form)
+}
+
+// bringsTags reports whether a request has the session tags that a role wants.
+func bringsTags(wanted []string, form url.Values) bool {
+	brought := map[string]bool{}
+	for i := 1; form.Has(fmt.Sprintf("Tags.member.%d.Key", i)); i++ {
+		brought[form.Get(fmt.Sprintf("Tags.member.%d.Key", i))+"="+form.Get(fmt.Sprintf("Tags.member.%d.Value", i))] = true
+	}
+	for i := 1; form.Has(fmt.Sprintf("TransitiveTagKeys.member.%d", i)); i++ {
+		brought["+"+form.Get(fmt.Sprintf("TransitiveTagKeys.member.%d", i))] = true
+	}
+	return !slices.ContainsFunc(wanted, func(tag string) bool { return !brought[tag] })
 }
 
 func (s *server) newSession(ro *role, form url.Values) (*assumedRole, error) {
