@@ -2,11 +2,12 @@ package aws
 
 import (
 	"context"
-	"fmt"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
+
+	"github.com/lockstep-dev/lockstep/providers"
 )
 
 // Ambient returns the identity that AWS gives to the controller itself: by the
@@ -15,18 +16,21 @@ import (
 // for the first time. It is for Endpoints.Ambient: only stores that may use it
 // get it.
 func Ambient() aws.CredentialsProvider {
-	load := sync.OnceValues(func() (aws.CredentialsProvider, error) {
-		c, err := config.LoadDefaultConfig(context.Background())
-		return c.Credentials, err
-	})
+	var mu sync.Mutex
+	var keys aws.CredentialsProvider
 	return aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
-		keys, err := load()
-		if err != nil {
-			return aws.Credentials{}, own("the controller's own identity: the settings of AWS in its environment cannot be read")
+		mu.Lock()
+		defer mu.Unlock()
+		if keys == nil {
+			c, err := config.LoadDefaultConfig(ctx)
+			if err != nil {
+				return aws.Credentials{}, own("%w: the controller's own identity: the settings of AWS in its environment cannot be read", providers.ErrDenied)
+			}
+			keys = c.Credentials
 		}
 		got, err := keys.Retrieve(ctx)
 		if err != nil {
-			return aws.Credentials{}, fmt.Errorf("the controller's own identity: %w", classify(ctx, err, "AWS"))
+			return aws.Credentials{}, own("%w: AWS gives the controller no identity of its own: set auth, or give it a role", providers.ErrDenied)
 		}
 		return got, nil
 	})

@@ -143,18 +143,7 @@ func (s *secrets) failed(ctx context.Context, ids []string, errs []types.APIErro
 // Find implements providers.Finder. It takes a request for each 100 secrets
 // that begin with the path.
 func (s *secrets) Find(ctx context.Context, q providers.Query) ([]string, error) {
-	in := &secretsmanager.ListSecretsInput{MaxResults: aws.Int32(100)}
-	filter := func(key types.FilterNameStringType, value string) {
-		if value != "" {
-			in.Filters = append(in.Filters, types.Filter{Key: key, Values: []string{value}})
-		}
-	}
-	filter(types.FilterNameStringTypeName, s.prefix+q.Path)
-	for key, value := range q.Tags {
-		// Each of these may be of another tag; matches looks at pairs.
-		filter(types.FilterNameStringTypeTagKey, key)
-		filter(types.FilterNameStringTypeTagValue, value)
-	}
+	in := &secretsmanager.ListSecretsInput{MaxResults: aws.Int32(100), Filters: filters(s.prefix+q.Path, q.Tags)}
 	var found []string
 	for {
 		out, err := send(ctx, s.account, s.client.ListSecrets, in)
@@ -173,6 +162,23 @@ func (s *secrets) Find(ctx context.Context, q providers.Query) ([]string, error)
 		}
 		in.NextToken = out.NextToken
 	}
+}
+
+// filters narrow a list down. Key and value of a tag may be those of two tags,
+// so the pairs are to be looked at again.
+func filters(prefix string, tags map[string]string) []types.Filter {
+	var out []types.Filter
+	add := func(key types.FilterNameStringType, value string) {
+		if value != "" {
+			out = append(out, types.Filter{Key: key, Values: []string{value}})
+		}
+	}
+	add(types.FilterNameStringTypeName, prefix)
+	for key, value := range tags {
+		add(types.FilterNameStringTypeTagKey, key)
+		add(types.FilterNameStringTypeTagValue, value)
+	}
+	return out
 }
 
 func tagsOf(tags []types.Tag) map[string]string {
@@ -207,6 +213,6 @@ func (s *secrets) Metadata(ctx context.Context, ref providers.Ref) (providers.Va
 }
 
 func tagObject(tags map[string]string) providers.Value {
-	text, _ := json.Marshal(tags) // a map of strings always has a form as JSON
+	text, _ := json.Marshal(tags) //nolint:errchkjson // a map of strings always has a form as JSON
 	return providers.NewValue(text)
 }

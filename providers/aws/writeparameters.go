@@ -130,7 +130,7 @@ func (p *parameters) Delete(ctx context.Context, to providers.Target) error {
 	if to.Property != "" {
 		rest, empty, err := providers.RemoveProperty(old, to.Property)
 		if err != nil || (!empty && rest.Equal(old)) {
-			return err //nolint:wrapcheck // it names the property
+			return err
 		}
 		if !empty {
 			return p.Write(ctx, providers.Target{Path: to.Path}, rest, nil)

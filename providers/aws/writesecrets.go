@@ -134,29 +134,36 @@ func (s *secrets) change(ctx context.Context, w write, to providers.Target, foun
 	if err := s.changeValue(ctx, w, to); err != nil {
 		return err
 	}
-	if (w.settings.KMSKeyID != "" && w.settings.KMSKeyID != aws.ToString(found.KmsKeyId)) || (w.settings.Description != "" && w.settings.Description != aws.ToString(found.Description)) {
-		in := &secretsmanager.UpdateSecretInput{SecretId: &w.id}
-		if w.settings.KMSKeyID != "" {
-			in.KmsKeyId = &w.settings.KMSKeyID
-		}
-		if w.settings.Description != "" {
-			in.Description = &w.settings.Description
-		}
-		if _, err := send(ctx, s.account, s.client.UpdateSecret, in); err != nil {
-			return err
-		}
+	if err := s.changeSettings(ctx, w, found); err != nil {
+		return err
 	}
 	if !contains(tagsOf(found.Tags), w.settings.Tags) {
 		if _, err := send(ctx, s.account, s.client.TagResource, &secretsmanager.TagResourceInput{SecretId: &w.id, Tags: secretTags(w.settings.Tags)}); err != nil {
 			return err
 		}
 	}
-	if missing := replicas(w.settings.ReplicationLocations, found.ReplicationStatus); len(missing) > 0 {
-		if _, err := send(ctx, s.account, s.client.ReplicateSecretToRegions, &secretsmanager.ReplicateSecretToRegionsInput{SecretId: &w.id, AddReplicaRegions: missing}); err != nil {
-			return err
-		}
+	missing := replicas(w.settings.ReplicationLocations, found.ReplicationStatus)
+	if len(missing) == 0 {
+		return nil
 	}
-	return nil
+	_, err := send(ctx, s.account, s.client.ReplicateSecretToRegions, &secretsmanager.ReplicateSecretToRegionsInput{SecretId: &w.id, AddReplicaRegions: missing})
+	return err
+}
+
+// changeSettings writes the key and the description.
+func (s *secrets) changeSettings(ctx context.Context, w write, found *secretsmanager.DescribeSecretOutput) error {
+	in := &secretsmanager.UpdateSecretInput{SecretId: &w.id}
+	if key := w.settings.KMSKeyID; key != "" && key != aws.ToString(found.KmsKeyId) {
+		in.KmsKeyId = &key
+	}
+	if text := w.settings.Description; text != "" && text != aws.ToString(found.Description) {
+		in.Description = &text
+	}
+	if in.KmsKeyId == nil && in.Description == nil {
+		return nil
+	}
+	_, err := send(ctx, s.account, s.client.UpdateSecret, in)
+	return err
 }
 
 func (s *secrets) changeValue(ctx context.Context, w write, to providers.Target) error {
@@ -166,7 +173,7 @@ func (s *secrets) changeValue(ctx context.Context, w write, to providers.Target)
 	}
 	if to.Property != "" {
 		if w.value, err = providers.SetProperty(old, to.Property, w.value); err != nil {
-			return err //nolint:wrapcheck // it names the property
+			return err
 		}
 	}
 	if w.value.Equal(old) {
@@ -273,7 +280,7 @@ func (s *secrets) deleteProperty(ctx context.Context, to providers.Target) (bool
 	old := providers.NewValue(content(out.SecretString, out.SecretBinary))
 	rest, empty, err := providers.RemoveProperty(old, to.Property)
 	if err != nil || empty || rest.Equal(old) {
-		return !empty, err //nolint:wrapcheck // it names the property
+		return !empty, err
 	}
 	w := write{id: *in.SecretId, value: rest}
 	if out.SecretString != nil {

@@ -95,14 +95,7 @@ func (s *suite) testFind(t *testing.T, f providers.Finder) {
 	for _, path := range []string{"conformance/find/red", "conformance/find/blue", "conformance/other"} {
 		s.put(t, path, s.object(path))
 	}
-	if s.Tag != nil {
-		if err := s.Tag(t.Context(), red, map[string]string{"color": "red", "team": "a"}); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Tag(t.Context(), blue, map[string]string{"color": "blue", "team": "a"}); err != nil {
-			t.Fatal(err)
-		}
-	}
+	s.tag(t, map[string]map[string]string{red: {"color": "red", "team": "a"}, blue: {"color": "blue", "team": "a"}})
 	cases := map[string]struct {
 		reason string
 		query  providers.Query
@@ -118,24 +111,39 @@ func (s *suite) testFind(t *testing.T, f providers.Finder) {
 		"ByTagAndKey": {"Fields add up.", providers.Query{Path: s.Folder, Name: regexp.MustCompile("blue"), Tags: map[string]string{"team": "a"}}, []string{blue}, s.Tag != nil},
 	}
 	for name, tc := range cases {
-		if !tc.needs {
-			continue
+		if tc.needs {
+			t.Run(name, func(t *testing.T) { s.wantFound(t, f, tc.reason, tc.query, tc.want) })
 		}
-		t.Run(name, func(t *testing.T) {
-			got, err := f.Find(t.Context(), tc.query)
-			if err != nil {
-				s.keep(err)
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(tc.want, slices.Clip(got), emptyIsNil); diff != "" {
-				t.Errorf("%s\nFind: (-want +got)\n%s", tc.reason, diff)
-			}
-			for _, path := range got {
-				if v, err := s.Reader.Read(t.Context(), providers.Ref{Path: path}); err != nil || len(v.Bytes()) == 0 {
-					t.Errorf("Read of %q, which Find gave: %v", path, err)
-				}
-			}
-		})
+	}
+}
+
+func (s *suite) tag(t *testing.T, tags map[string]map[string]string) {
+	t.Helper()
+	if s.Tag == nil {
+		return
+	}
+	for path, those := range tags {
+		if err := s.Tag(t.Context(), path, those); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// wantFound fails t unless the query finds want, and all of it can be read.
+func (s *suite) wantFound(t *testing.T, f providers.Finder, reason string, query providers.Query, want []string) {
+	t.Helper()
+	got, err := f.Find(t.Context(), query)
+	if err != nil {
+		s.keep(err)
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, slices.Clip(got), emptyIsNil); diff != "" {
+		t.Errorf("%s\nFind: (-want +got)\n%s", reason, diff)
+	}
+	for _, path := range got {
+		if v, err := s.Reader.Read(t.Context(), providers.Ref{Path: path}); err != nil || len(v.Bytes()) == 0 {
+			t.Errorf("Read of %q, which Find gave: %v", path, err)
+		}
 	}
 }
 
