@@ -174,6 +174,15 @@ func (b *bench) sealed(name string, at sealer.Binding, pub *rsa.PublicKey, value
 	return ss
 }
 
+// texts returns templates, none of which is null.
+func texts(of map[string]string) map[string]*string {
+	all := map[string]*string{}
+	for item, text := range of {
+		all[item] = &text
+	}
+	return all
+}
+
 func (b *bench) strict(name string) sealer.Binding {
 	return sealer.Binding{Namespace: b.ns, Name: name}
 }

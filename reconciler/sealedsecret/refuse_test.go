@@ -87,7 +87,7 @@ func TestRefused(t *testing.T) {
 		},
 		"Template": {
 			func(ss *bitnamiv1alpha1.SealedSecret) {
-				ss.Spec.Template.Data = texts(map[string]string{"file": "{{ fail .password })}"}
+				ss.Spec.Template.Data = texts(map[string]string{"file": "{{ fail .password }}"})
 			},
 			[]string{"spec.template.data[file]"},
 		},
@@ -153,7 +153,7 @@ func TestRefusedByServer(t *testing.T) {
 	canary := testenv.NewCanary(t)
 	ss := b.sealed("db", b.strict("db"), b.key(), canary.Value())
 	ss.Spec.Template.Type = corev1.SecretTypeDockerConfigJson
-	ss.Spec.Template.Data = texts(map[string]string{corev1.DockerConfigJsonKey: "{{ .password })}"} // no JSON
+	ss.Spec.Template.Data = texts(map[string]string{corev1.DockerConfigJsonKey: "{{ .password }}"}) // no JSON
 	b.create(ss)
 	c := b.synced("db", "False").Status.Conditions[0]
 	if c.Reason != bitnamiv1alpha1.ReasonUpdateFailed || !strings.Contains(c.Message, "Invalid: see data[.dockerconfigjson]") {

@@ -10,6 +10,14 @@ import (
 	"github.com/lockstep-dev/lockstep/test/testenv"
 )
 
+func pointers(of map[string]string) map[string]*string {
+	all := map[string]*string{}
+	for item, text := range of {
+		all[item] = &text
+	}
+	return all
+}
+
 func TestRender(t *testing.T) {
 	data := map[string][]byte{"user": []byte("bob"), "password": []byte("s3cret")}
 	cases := map[string]struct {
@@ -45,12 +53,15 @@ func TestRender(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			out, err := render(t.Context(), tc.templates, data)
+			out, err := Render(t.Context(), pointers(tc.templates), data)
 			if err != nil {
 				t.Fatalf("%s: %v", tc.reason, err)
 			}
 			got := map[string]string{}
 			for k, v := range out {
+				if _, ok := data[k]; ok {
+					continue
+				}
 				got[k] = string(v)
 			}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
@@ -80,7 +91,7 @@ func TestRenderErrorsHoldNoValues(t *testing.T) {
 		`{{ list .password | first | mustToDate "x" }}`,
 		`{{ atoi .password | int | div 0 }}`,
 	} {
-		_, err := render(t.Context(), map[string]string{"item": text}, data)
+		_, err := Render(t.Context(), pointers(map[string]string{"item": text}), data)
 		if err == nil {
 			t.Errorf("%s: no error", text)
 			continue
@@ -94,7 +105,7 @@ func TestRenderErrorsHoldNoValues(t *testing.T) {
 
 func TestRenderRefuses(t *testing.T) {
 	for _, text := range []string{`{{ env "HOME" }}`, `{{ expandenv "$HOME" }}`, `{{ getHostByName "localhost" }}`, `{{ genPrivateKey "rsa" }}`} {
-		if out, err := render(t.Context(), map[string]string{"a": text}, nil); err == nil {
+		if out, err := Render(t.Context(), pointers(map[string]string{"a": text}), nil); err == nil {
 			t.Errorf("%s: rendered to %q", text, out["a"])
 		}
 	}
@@ -122,7 +133,7 @@ func TestRenderLimits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			start := time.Now()
-			_, err := render(t.Context(), map[string]string{"a": text}, nil)
+			_, err := Render(t.Context(), pointers(map[string]string{"a": text}), nil)
 			if err == nil {
 				t.Errorf("%s: no error", text)
 			}

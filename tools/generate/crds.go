@@ -79,6 +79,8 @@ func readCRD(file string) ([]byte, error) {
 //     a difference to what Git holds; the controllers fold an empty field in code;
 //   - the kinds of external-secrets.io served as v1 and as v1beta1, the same
 //     schema in both, so that no conversion is needed;
+//   - null as a value of a SealedSecret's template.data, which controller-gen
+//     cannot say of the values of a map;
 //   - an annotation that keeps Flux from substituting variables in it, because
 //     a pattern can hold what looks like one.
 func shape(crd *apiextensionsv1.CustomResourceDefinition) {
@@ -88,6 +90,9 @@ func shape(crd *apiextensionsv1.CustomResourceDefinition) {
 	crd.Annotations["kustomize.toolkit.fluxcd.io/substitute"] = "disabled"
 	for i := range crd.Spec.Versions {
 		root := crd.Spec.Versions[i].Schema.OpenAPIV3Schema
+		if crd.Name == "sealedsecrets.bitnami.com" {
+			root.Properties["spec"].Properties["template"].Properties["data"].AdditionalProperties.Schema.Nullable = true
+		}
 		if spec, ok := root.Properties["spec"]; ok {
 			dropDefaults(&spec)
 			root.Properties["spec"] = spec
