@@ -52,7 +52,15 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &bench{Client: c, t: t, cp: cp, ns: cp.Namespace(t)}
+	b := &bench{Client: c, t: t, cp: cp, ns: cp.Namespace(t)}
+	t.Cleanup(func() {
+		// No first key is made where SealedSecrets are left of a lost one, in any
+		// namespace: the next test's.
+		if err := b.DeleteAllOf(context.WithoutCancel(t.Context()), &bitnamiv1alpha1.SealedSecret{}, client.InNamespace(b.ns)); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
 }
 
 func newScheme(t *testing.T) *runtime.Scheme {
