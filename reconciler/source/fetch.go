@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"crypto/sha1" //nolint:gosec // G505: Git's object names, not a signature of ours
 	"errors"
 	"fmt"
 	"io"
@@ -28,7 +29,8 @@ const (
 // listing of its refs and one pack.
 type session struct {
 	transport.UploadPackSession
-	listed *packp.AdvRefs
+	listed   *packp.AdvRefs
+	received int // objects in the pack
 }
 
 // list asks which refs there are, and returns the commit that ref means.
@@ -51,8 +53,32 @@ func (e *refError) Error() string { return e.err.Error() }
 func (e *refError) Unwrap() error { return e.err }
 
 // fetch gets the objects of t: of its commit alone, where the server gives
-// that by itself, and else of the branch with its history.
-func (s *session) fetch(ctx context.Context, t target) (*memory.Storage, error) {
+// that by itself, and else of the branch with its history. What the commit has
+// in common with was, if that is not nil, need not come again.
+func (s *session) fetch(ctx context.Context, t target, was *checkout) (*objects, error) {
+	request, err := s.request(t, was)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := s.UploadPack(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Close()
+	found, err := newObjects(was)
+	if err != nil {
+		return nil, err
+	}
+	if s.received, err = unpack(found, demux(request.Capabilities, answer)); err != nil {
+		return nil, err
+	}
+	if _, err := object.GetCommit(found, t.hash); errors.Is(err, plumbing.ErrObjectNotFound) {
+		return nil, &refError{fmt.Errorf("spec.ref.commit: %s: %w; push it, or name its branch in spec.ref.branch", t.hash, errNotReachable)}
+	}
+	return found, nil
+}
+
+func (s *session) request(t target, was *checkout) (*packp.UploadPackRequest, error) {
 	request := packp.NewUploadPackRequestFromCapabilities(s.listed.Capabilities)
 	alone := t.branch.IsZero() ||
 		s.listed.Capabilities.Supports(capability.AllowReachableSHA1InWant) || s.listed.Capabilities.Supports(capability.AllowTipSHA1InWant)
@@ -62,6 +88,14 @@ func (s *session) fetch(ctx context.Context, t target) (*memory.Storage, error) 
 	}
 	if alone && s.listed.Capabilities.Supports(capability.Shallow) {
 		request.Depth = packp.DepthCommits(1)
+		if was != nil {
+			// Only a thin pack leaves out what the old commit has, where the new
+			// one's history is cut off (git pack-objects, --objects-edge-aggressive).
+			request.Haves, request.Shallows = []plumbing.Hash{was.commit}, []plumbing.Hash{was.commit}
+			if err := request.Capabilities.Set(capability.ThinPack); err != nil {
+				return nil, err
+			}
+		}
 		if err := request.Capabilities.Set(capability.Shallow); err != nil {
 			return nil, err
 		}
@@ -71,19 +105,40 @@ func (s *session) fetch(ctx context.Context, t target) (*memory.Storage, error) 
 			return nil, err
 		}
 	}
-	answer, err := s.UploadPack(ctx, request)
-	if err != nil {
-		return nil, err
+	return request, nil
+}
+
+// objects are those of a fetch, over those of the commit before.
+type objects struct {
+	*memory.Storage
+	known map[[sha1.Size]byte][]byte // content of files, by Git's name
+}
+
+func newObjects(was *checkout) (*objects, error) {
+	o := &objects{Storage: memory.NewStorage()}
+	if was == nil {
+		return o, nil
 	}
-	defer func() { _ = answer.Close() }() // only read from
-	objects := memory.NewStorage()
-	if err := unpack(objects, demux(request.Capabilities, answer)); err != nil {
-		return nil, err
+	o.known = was.tree.content()
+	for _, folder := range was.folders {
+		if _, err := o.SetEncodedObject(folder); err != nil {
+			return nil, err
+		}
 	}
-	if _, err := object.GetCommit(objects, t.hash); errors.Is(err, plumbing.ErrObjectNotFound) {
-		return nil, &refError{fmt.Errorf("spec.ref.commit: %s: %w; push it, or name its branch in spec.ref.branch", t.hash, errNotReachable)}
+	return o, nil
+}
+
+// EncodedObject implements storer.EncodedObjectStorer.
+func (o *objects) EncodedObject(kind plumbing.ObjectType, hash plumbing.Hash) (plumbing.EncodedObject, error) {
+	found, err := o.Storage.EncodedObject(kind, hash)
+	data, known := o.known[hash]
+	if err == nil || !known || kind != plumbing.BlobObject && kind != plumbing.AnyObject {
+		return found, err
 	}
-	return objects, nil
+	blob := &plumbing.MemoryObject{}
+	blob.SetType(plumbing.BlobObject)
+	_, err = blob.Write(data)
+	return blob, err
 }
 
 // demux takes the pack out of the server's stream, in which it may be wrapped.
@@ -98,28 +153,33 @@ func demux(agreed *capability.List, r io.Reader) io.Reader {
 	}
 }
 
-// unpack reads a pack into objects. Each object's name is computed from its
-// content, so that what a name finds is what it names.
-func unpack(objects *memory.Storage, r io.Reader) error {
+// unpack reads a pack. Each object's name is computed from its
+// content, so that what a name finds is what it names. It returns how many
+// there were.
+func unpack(into *objects, r io.Reader) (count int, err error) {
+	limits := &budget{}
 	limited := &io.LimitedReader{R: r, N: maxPack}
-	parser, err := packfile.NewParserWithStorage(packfile.NewScanner(limited), objects, &budget{})
+	parser, err := packfile.NewParserWithStorage(packfile.NewScanner(limited), into, limits)
 	if err != nil {
-		return fmt.Errorf("read pack: %w", err)
+		return 0, fmt.Errorf("read pack: %w", err)
 	}
 	if _, err = parser.Parse(); err != nil {
 		if limited.N <= 0 {
-			return fmt.Errorf("the server sends more than %d bytes: %w", maxPack, errTooLarge)
+			return 0, fmt.Errorf("the server sends more than %d bytes: %w", maxPack, errTooLarge)
 		}
-		return fmt.Errorf("read pack: %w", err)
+		return 0, fmt.Errorf("read pack: %w", err)
 	}
-	return nil
+	return limits.count, nil
 }
 
 var errTooLarge = errors.New("the repository is too large")
 
 // budget is a packfile.Observer that ends the reading of a pack that would not
 // fit into memory, before it is there.
-type budget struct{ inflated int64 }
+type budget struct {
+	inflated int64
+	count    int
+}
 
 // OnHeader, OnInflatedObjectHeader, OnInflatedObjectContent and OnFooter
 // implement packfile.Observer.
@@ -128,6 +188,7 @@ func (b *budget) OnHeader(count uint32) error {
 	if count > maxObjects {
 		return fmt.Errorf("the pack has %d objects, more than %d: %w", count, maxObjects, errTooLarge)
 	}
+	b.count = int(count)
 	return nil
 }
 

@@ -24,12 +24,14 @@ type reader struct {
 	objects storer.EncodedObjectStorer
 	match   gitignore.Matcher
 	out     *collector
+	folders []plumbing.EncodedObject // every one that was read
 }
 
 // read returns the files of a commit but for those that Flux leaves out by
 // default, that a .sourceignore file names, or that spec.ignore names, in this
-// order: later rules win. Submodules are left out.
-func read(objects storer.EncodedObjectStorer, commit plumbing.Hash, ignore *string, previous *Tree) (*Tree, error) {
+// order: later rules win. Submodules are left out. Files that previous has need
+// not be among the objects.
+func read(objects storer.EncodedObjectStorer, commit plumbing.Hash, ignore *string, previous *Tree) (*checkout, error) {
 	c, err := object.GetCommit(objects, commit)
 	if err != nil {
 		return nil, fmt.Errorf("read commit %s: %w", commit, err)
@@ -46,7 +48,24 @@ func read(objects storer.EncodedObjectStorer, commit plumbing.Hash, ignore *stri
 	if err := r.folder(c.TreeHash, nil); err != nil {
 		return nil, err
 	}
-	return r.out.tree(), nil
+	return &checkout{commit: commit, folders: r.folders, tree: r.out.tree()}, nil
+}
+
+// checkout is what is kept of a commit: its files, and the objects that its
+// folders are, so that the next fetch need not bring them again.
+type checkout struct {
+	commit  plumbing.Hash
+	folders []plumbing.EncodedObject
+	tree    *Tree
+}
+
+// open reads a folder.
+func (r *reader) open(hash plumbing.Hash, at []string) (*object.Tree, error) {
+	tree, err := object.GetTree(r.objects, hash)
+	if err != nil {
+		return nil, fmt.Errorf("read folder %q: %w", strings.Join(at, "/"), err)
+	}
+	return tree, nil
 }
 
 // patterns collects the .sourceignore files, the outer before the inner.
@@ -54,9 +73,14 @@ func (r *reader) patterns(hash plumbing.Hash, at []string) ([]gitignore.Pattern,
 	if len(at) > maxDepth {
 		return nil, fmt.Errorf("%s: folders lie more than %d deep", strings.Join(at, "/"), maxDepth)
 	}
-	tree, err := object.GetTree(r.objects, hash)
+	raw, err := r.objects.EncodedObject(plumbing.TreeObject, hash)
 	if err != nil {
 		return nil, fmt.Errorf("read folder %q: %w", strings.Join(at, "/"), err)
+	}
+	r.folders = append(r.folders, raw)
+	tree, err := r.open(hash, at)
+	if err != nil {
+		return nil, err
 	}
 	var all []gitignore.Pattern
 	for _, e := range tree.Entries {
@@ -86,6 +110,9 @@ func (r *reader) patterns(hash plumbing.Hash, at []string) ([]gitignore.Pattern,
 const maxIgnore = 1 << 20
 
 func (r *reader) small(hash plumbing.Hash) ([]byte, error) {
+	if data, ok := r.out.known[hash]; ok {
+		return data, nil
+	}
 	blob, err := object.GetBlob(r.objects, hash)
 	if err != nil {
 		return nil, err
@@ -103,9 +130,9 @@ func (r *reader) small(hash plumbing.Hash) ([]byte, error) {
 
 // folder adds the files of a folder that are not ignored.
 func (r *reader) folder(hash plumbing.Hash, at []string) error {
-	tree, err := object.GetTree(r.objects, hash)
+	tree, err := r.open(hash, at)
 	if err != nil {
-		return fmt.Errorf("read folder %q: %w", strings.Join(at, "/"), err)
+		return err
 	}
 	for _, e := range tree.Entries {
 		name := append(slices.Clip(at), e.Name)
@@ -125,11 +152,14 @@ func (r *reader) folder(hash plumbing.Hash, at []string) error {
 }
 
 func (r *reader) file(e object.TreeEntry, name string) error {
-	blob, err := object.GetBlob(r.objects, e.Hash)
+	mode, err := e.Mode.ToOSFileMode()
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	mode, err := e.Mode.ToOSFileMode()
+	if data, ok := r.out.known[e.Hash]; ok {
+		return r.out.add(name, mode, e.Hash, int64(len(data)), nil)
+	}
+	blob, err := object.GetBlob(r.objects, e.Hash)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}

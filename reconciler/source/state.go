@@ -2,14 +2,18 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/lockstep-dev/lockstep/reconciler"
@@ -21,7 +25,8 @@ type state struct {
 	uid      types.UID
 	of       string // what the snapshot was made by: address, ignore rules
 	snapshot Snapshot
-	hash     string // of the snapshot's commit
+	checkout *checkout // that the snapshot is of; nil before the first
+	received int       // objects in the last pack
 
 	secretVersion string
 	secret        credentials
@@ -86,7 +91,7 @@ func (s *state) refresh(ctx context.Context, f fetching) (Snapshot, error) {
 	if err != nil {
 		return Snapshot{}, &refError{err}
 	}
-	if isPinned && s.of == f.of() && s.hash == commit.String() && s.snapshot.Revision == (target{hash: commit, name: f.ref().Branch}).revision() {
+	if isPinned && s.has(f, commit) && s.snapshot.Revision == (target{hash: commit, name: f.ref().Branch}).revision() {
 		return s.snapshot, nil
 	}
 	session, err := r.open()
@@ -98,26 +103,64 @@ func (s *state) refresh(ctx context.Context, f fetching) (Snapshot, error) {
 	if err != nil {
 		return Snapshot{}, err
 	}
-	if s.of == f.of() && s.hash == found.hash.String() {
+	if s.has(f, found.hash) {
 		s.snapshot.Revision = found.revision()
 		return s.snapshot, nil
 	}
-	objects, err := session.fetch(ctx, found)
+	next, err := s.fetch(ctx, session, f, found)
+	if errors.Is(err, errGap) {
+		s.checkout = nil
+		return s.refresh(ctx, f)
+	}
 	if err != nil {
 		return Snapshot{}, err
 	}
-	tree, err := read(objects, found.hash, f.Spec.Ignore, s.snapshot.Tree)
-	if err != nil {
-		return Snapshot{}, &treeError{err}
-	}
-	s.of, s.hash, s.snapshot = f.of(), found.hash.String(), Snapshot{Revision: found.revision(), Tree: tree}
+	s.of, s.checkout, s.snapshot = f.of(), next, Snapshot{Revision: found.revision(), Tree: next.tree}
 	return s.snapshot, nil
+}
+
+// has reports whether the snapshot is of a commit, as f wants it.
+func (s *state) has(f fetching, commit plumbing.Hash) bool {
+	return s.checkout != nil && s.of == f.of() && s.checkout.commit == commit
+}
+
+// fetch gets and reads what s does not have of a commit.
+func (s *state) fetch(ctx context.Context, session *session, f fetching, t target) (*checkout, error) {
+	var was *checkout
+	var tree *Tree
+	if s.checkout != nil && s.of == f.of() {
+		was, tree = s.checkout, s.checkout.tree
+	}
+	objects, err := session.fetch(ctx, t, was)
+	if err != nil {
+		return nil, gap(was, err)
+	}
+	next, err := read(objects, t.hash, f.Spec.Ignore, tree)
+	if err != nil {
+		return nil, gap(was, &treeError{err})
+	}
+	s.received = session.received
+	ctrl.LoggerFrom(ctx).Info("fetched", "revision", t.revision(), "objects", s.received, "files", len(next.tree.files))
+	return next, nil
+}
+
+// errGap says that what is here and what came do not make a whole: a
+// .sourceignore that changed may want files that were never kept, and a server
+// may send less than it should.
+var errGap = errors.New("the new commit cannot be built on the old one")
+
+func gap(was *checkout, err error) error {
+	if was != nil && (errors.Is(err, plumbing.ErrObjectNotFound) || errors.Is(err, packfile.ErrReferenceDeltaNotFound)) {
+		return fmt.Errorf("%w: %w", errGap, err)
+	}
+	return err
 }
 
 // treeError is about what a repository holds.
 type treeError struct{ err error }
 
 func (e *treeError) Error() string { return e.err.Error() }
+func (e *treeError) Unwrap() error { return e.err }
 
 // credentials returns the values of the Secret that the spec names. They are
 // read when the Secret's metadata changes, and then once.

@@ -61,19 +61,31 @@ func (t *Tree) Digest() string { return t.digest }
 // Size is the sum of the sizes of all files, in bytes.
 func (t *Tree) Size() int64 { return t.size }
 
-// collector gathers the files of a tree. What the previous tree has with the
-// same content is shared with it.
+// collector gathers the files of a tree. Content that the previous tree has is
+// shared with it, wherever it was.
 type collector struct {
-	files    map[string]*file
-	previous *Tree
-	size     int64
+	files map[string]*file
+	known map[[sha1.Size]byte][]byte // by Git's name
+	size  int64
 }
 
 func newCollector(previous *Tree) *collector {
-	return &collector{files: map[string]*file{}, previous: previous}
+	return &collector{files: map[string]*file{}, known: previous.content()}
 }
 
-// add adds a file of a size, which open reads, unless the previous tree has it.
+// content returns what all files hold, by Git's name for it. It is not to be
+// changed. t may be nil.
+func (t *Tree) content() map[[sha1.Size]byte][]byte {
+	all := map[[sha1.Size]byte][]byte{}
+	if t != nil {
+		for _, f := range t.files {
+			all[f.hash] = f.data
+		}
+	}
+	return all
+}
+
+// add adds a file of a size, which open reads unless the content is known.
 func (b *collector) add(name string, mode fs.FileMode, hash [sha1.Size]byte, size int64, open func() (io.ReadCloser, error)) error {
 	if err := checkPath(name); err != nil {
 		return err
@@ -88,12 +100,10 @@ func (b *collector) add(name string, mode fs.FileMode, hash [sha1.Size]byte, siz
 		return fmt.Errorf("%w: there are more than %d files: leave some out with spec.ignore or a .sourceignore file", errTooLarge, maxFiles)
 	}
 	f := &file{name: path.Base(name), mode: mode, hash: hash}
-	if b.previous != nil {
-		if was, ok := b.previous.files[name]; ok && was.hash == hash {
-			f.data = was.data
-			b.files[name] = f
-			return nil
-		}
+	if data, ok := b.known[hash]; ok {
+		f.data = data
+		b.files[name] = f
+		return nil
 	}
 	r, err := open()
 	if err != nil {
