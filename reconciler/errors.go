@@ -22,6 +22,11 @@ func (e *Error) Error() string { return e.Err.Error() }
 // Unwrap lets errors.Is and errors.As see the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
+// ErrPending says that Apply has begun something that will wake the object when
+// it is done, and that nothing can be told until then: the status stays as it
+// is.
+var ErrPending = errors.New("on its way")
+
 // Final says that no retry can help until something that the controller
 // watches changes.
 func Final(reason string, err error) error { return &Error{Reason: reason, Final: true, Err: err} }

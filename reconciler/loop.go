@@ -107,6 +107,9 @@ func (l *Loop[T]) apply(ctx context.Context, obj T) (reconcile.Result, error) {
 		// The process is stopping: what Apply could not finish is no news.
 		return reconcile.Result{}, ctx.Err()
 	}
+	if errors.Is(err, ErrPending) {
+		return reconcile.Result{}, nil
+	}
 	l.report(obj, err)
 	if perr := l.patchStatus(ctx, before, obj); perr != nil {
 		// Only perr is wrapped: whatever err says about retries, the status

@@ -3,6 +3,7 @@
 package fetch
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -34,6 +35,15 @@ type Query struct {
 	Path string            `json:"path,omitempty"`
 	Name string            `json:"name,omitempty"` // a regular expression
 	Tags map[string]string `json:"tags,omitempty"`
+}
+
+// FindPath is where a find searches; "" is everywhere.
+func (r Read) FindPath() string {
+	var q Query
+	if err := json.Unmarshal([]byte(r.Find), &q); err != nil {
+		return ""
+	}
+	return q.Path
 }
 
 // Plain reports whether r reads the value of one secret, and so can be read

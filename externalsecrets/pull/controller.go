@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/record"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -18,6 +19,7 @@ import (
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	"github.com/lockstep-dev/lockstep/externalsecrets/fetch"
+	"github.com/lockstep-dev/lockstep/externalsecrets/queue"
 	"github.com/lockstep-dev/lockstep/externalsecrets/stores"
 	"github.com/lockstep-dev/lockstep/reconciler"
 )
@@ -35,6 +37,9 @@ type Controller struct {
 
 	memories memories
 	keys     keyring
+	queue    *queue.Queue
+	tickets  tickets
+	alarm    alarm
 }
 
 // +kubebuilder:rbac:groups=external-secrets.io,resources=externalsecrets,verbs=get;list;watch;patch
@@ -55,11 +60,18 @@ func (c *Controller) loop() *reconciler.Loop[*esv1.ExternalSecret] {
 		Finalizer:   esv1.Finalizer,
 		Needs:       func(es *esv1.ExternalSecret) bool { return deletion(es) == esv1.DeletionDelete },
 		Finalize:    c.finalize,
-		Gone:        c.memories.forget,
+		Gone:        c.forget,
 		Success:     c.success,
 		Observe:     func(es *esv1.ExternalSecret, _ error) { es.Status.ObservedGeneration = es.Generation },
 		EventReason: eventReason,
 	}
+}
+
+// forget drops what is known of an object that is gone.
+func (c *Controller) forget(object types.NamespacedName) {
+	c.memories.forget(object)
+	c.tickets.forget(object)
+	c.queue.Forget(object)
 }
 
 // mine passes on to next the ExternalSecrets that are this controller's: those
@@ -129,6 +141,10 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 	if err := index(mgr); err != nil {
 		return err
 	}
+	c.queue = &queue.Queue{Stores: c.Stores, Wake: func(object types.NamespacedName, lane queue.Lane) {
+		c.tickets.ask(object)
+		c.alarm.set(object, lane, 0)
+	}}
 	workers := c.Workers
 	if workers == 0 {
 		workers = 16
@@ -140,5 +156,6 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 		WatchesMetadata(&corev1.Secret{}, c.writers()).
 		Watches(&esv1.SecretStore{}, c.usersOf(esv1.SecretStoreKind), usable()).
 		Watches(&esv1.ClusterSecretStore{}, c.usersOf(esv1.ClusterSecretStoreKind), usable()).
+		WatchesRawSource(&c.alarm).
 		Complete(c.mine(c.loop()))
 }

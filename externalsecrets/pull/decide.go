@@ -4,13 +4,16 @@ import (
 	"crypto/sha3"
 	"encoding/hex"
 	"fmt"
+	"hash/fnv"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
+	"github.com/lockstep-dev/lockstep/externalsecrets/queue"
 	"github.com/lockstep-dev/lockstep/reconciler"
 )
 
@@ -27,9 +30,10 @@ const (
 	// defaultInterval is that of External Secrets Operator.
 	defaultInterval = time.Hour
 
-	// early is the part of an interval by which a refresh may come too soon:
-	// the Loop spreads its wake-ups by 5 %, and status times are whole seconds.
-	early = 0.06
+	// jitter is the part of an interval by which a refresh comes later, at most:
+	// what was made together does not come back together for ever. It comes
+	// from the object's UID, so that a restart changes nothing.
+	jitter = 0.1
 
 	// lag is how long the cache may take to show a Secret that was just made.
 	lag = 2 * time.Second
@@ -52,9 +56,8 @@ func decide(es *esv1.ExternalSecret, m *memory, live *metav1.PartialObjectMetada
 
 // due reports whether the store must be read.
 func due(es *esv1.ExternalSecret, m *memory, stores string, now time.Time) bool {
-	last := es.Status.RefreshTime
 	ready := meta.FindStatusCondition(es.GetConditions(), reconciler.Ready)
-	if last.IsZero() || ready == nil || ready.Status != metav1.ConditionTrue {
+	if es.Status.RefreshTime.IsZero() || ready == nil || ready.Status != metav1.ConditionTrue {
 		return true // never read, or not with success
 	}
 	if es.Status.Target == nil && ready.Reason == esv1.ReasonSecretSynced && ready.Message != messageRetained && policy(es) != esv1.CreateNone {
@@ -66,13 +69,42 @@ func due(es *esv1.ExternalSecret, m *memory, stores string, now time.Time) bool 
 	if es.Status.SyncedResourceVersion != syncedVersion(es) || m.stores != "" && m.stores != stores {
 		return true
 	}
-	every := interval(es)
-	if es.Spec.RefreshPolicy == esv1.RefreshOnChange || every <= 0 {
+	if !periodic(es) {
 		return false
 	}
-	age := now.Sub(last.Time)
-	return age < -time.Minute || age >= every-time.Duration(early*float64(every))
+	return lastRead(es, m).Sub(now) > time.Minute || !now.Before(next(es, m))
 }
+
+// periodic reports whether the store is read every interval.
+func periodic(es *esv1.ExternalSecret) bool {
+	return es.Spec.RefreshPolicy != esv1.RefreshCreatedOnce && es.Spec.RefreshPolicy != esv1.RefreshOnChange && interval(es) > 0
+}
+
+// ready reports whether the last read was a success.
+func ready(es *esv1.ExternalSecret) bool {
+	return meta.IsStatusConditionTrue(es.GetConditions(), reconciler.Ready)
+}
+
+// lastRead is when the stores were last read with success, as far as is known.
+func lastRead(es *esv1.ExternalSecret, m *memory) time.Time {
+	if last := es.Status.RefreshTime; last != nil && last.After(m.read) {
+		return last.Time
+	}
+	return m.read
+}
+
+// next is when the stores are to be read again.
+func next(es *esv1.ExternalSecret, m *memory) time.Time {
+	every := interval(es)
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(es.UID)) // a hash never fails
+	share := float64(h.Sum64()>>11) / (1 << 53)
+	return lastRead(es, m).Add(every + time.Duration(jitter*share*float64(every)))
+}
+
+// coarse is how old the refresh time in the status may be while reads find
+// nothing new: ten intervals, and an hour at most.
+func coarse(every time.Duration) time.Duration { return min(10*every, time.Hour) }
 
 // drifted reports whether the target is not as it was last written.
 func drifted(es *esv1.ExternalSecret, m *memory, live *metav1.PartialObjectMetadata, now time.Time) bool {
@@ -100,21 +132,21 @@ func interval(es *esv1.ExternalSecret) time.Duration {
 	return es.Spec.RefreshInterval.Duration
 }
 
-// every is when the Loop should come back after a success; 0 is never.
+// every is when the Loop should come back after a success; 0 is never. The next
+// read has an alarm of its own: it comes at its time, and not about then.
 func (c *Controller) every(es *esv1.ExternalSecret) time.Duration {
-	every, now := interval(es), time.Now() //nolint:forbidigo // the Loop has no clock of its own
-	var next time.Duration
-	if es.Spec.RefreshPolicy != esv1.RefreshCreatedOnce && es.Spec.RefreshPolicy != esv1.RefreshOnChange && every > 0 {
-		next = max(es.Status.RefreshTime.Add(every).Sub(now), every/20, 100*time.Millisecond)
+	now, m := time.Now(), c.memories.of(es) //nolint:forbidigo // the Loop has no clock of its own
+	if periodic(es) {
+		object, at := client.ObjectKeyFromObject(es), next(es, m)
+		c.queue.Expect(object, at, interval(es))
+		c.alarm.set(object, queue.Periodic, max(at.Sub(now), 0))
 	}
 	// A Secret that someone deletes before the cache ever shows it is missed by
 	// the watch: look once more when the cache has had its time.
-	m := c.memories.of(es)
-	unseen := es.Status.Target != nil && m.seen != es.Status.Target.UID && now.Sub(m.wrote) <= lag
-	if unseen && (next == 0 || next > lag) {
+	if es.Status.Target != nil && m.seen != es.Status.Target.UID && now.Sub(m.wrote) <= lag {
 		return lag + lag/10
 	}
-	return next
+	return 0
 }
 
 // policy is the creation policy, Owner if none is set.

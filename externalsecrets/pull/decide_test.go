@@ -36,10 +36,13 @@ func TestDecide(t *testing.T) {
 		"Deleted": {"Nor has one whose Secret was deleted by policy.", func(s *situation) {
 			s.es.Status.Target, s.es.Status.Conditions[0].Reason = nil, esv1.ReasonSecretDeleted
 		}, nothing},
-		"Due":       {"When the interval is over, the store is read.", func(s *situation) { s.es.Status.RefreshTime.Time = now.Add(-time.Hour) }, refresh},
-		"AlmostDue": {"The Loop may come 5 % early.", func(s *situation) { s.es.Status.RefreshTime.Time = now.Add(-57 * time.Minute) }, refresh},
-		"NotDue":    {"But not more.", func(s *situation) { s.es.Status.RefreshTime.Time = now.Add(-56 * time.Minute) }, nothing},
-		"Future":    {"A time in the future is no time.", func(s *situation) { s.es.Status.RefreshTime.Time = now.Add(time.Hour) }, refresh},
+		"Due":    {"When the interval and a tenth are over, the store is read.", func(s *situation) { s.es.Status.RefreshTime.Time = now.Add(-66 * time.Minute) }, refresh},
+		"NotDue": {"Before the interval is over, it is not.", func(s *situation) { s.es.Status.RefreshTime.Time = now.Add(-59 * time.Minute) }, nothing},
+		"ReadInSilence": {"What this process read counts, though the status does not say so.", func(s *situation) {
+			s.es.Status.RefreshTime.Time = now.Add(-66 * time.Minute)
+			s.m.read = now.Add(-10 * time.Minute)
+		}, nothing},
+		"Future": {"A time in the future is no time.", func(s *situation) { s.es.Status.RefreshTime.Time = now.Add(time.Hour) }, refresh},
 		"Zero": {"Interval 0 never ends.", func(s *situation) {
 			s.es.Spec.RefreshInterval = &metav1.Duration{}
 			s.es.Status.RefreshTime.Time = now.Add(-999 * time.Hour)

@@ -11,6 +11,7 @@ import (
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	"github.com/lockstep-dev/lockstep/externalsecrets/fetch"
+	"github.com/lockstep-dev/lockstep/externalsecrets/queue"
 	"github.com/lockstep-dev/lockstep/externalsecrets/stores"
 	"github.com/lockstep-dev/lockstep/externalsecrets/template"
 	"github.com/lockstep-dev/lockstep/providers"
@@ -21,16 +22,22 @@ import (
 // no watch tells about.
 const maxRetry = time.Minute
 
+// downRetry is how soon to look again at a store that is down. Its queue wakes
+// all who wait for it when it is back; this is for when it has forgotten.
+const downRetry = 10 * time.Minute
+
 // classify turns a failure into an outcome of the Loop. The message of each
 // says what to do; the Secret stays as it is.
 func classify(es *esv1.ExternalSecret, err error) error {
 	var done *reconciler.Error
 	var throttled providers.Throttled
 	switch {
-	case err == nil || errors.As(err, &done):
+	case err == nil || errors.As(err, &done) || errors.Is(err, reconciler.ErrPending):
 		return err
 	case errors.As(err, &throttled) && throttled.After > 0:
 		return reconciler.Wait(esv1.ReasonSecretSyncedError, later(throttled.After), err)
+	case errors.Is(err, queue.ErrDown):
+		return reconciler.Wait(esv1.ReasonSecretSyncedError, later(downRetry), err)
 	case waits(err):
 		after := maxRetry
 		if every := interval(es); every > 0 && every < after {
@@ -52,7 +59,7 @@ func later(d time.Duration) time.Duration {
 func waits(err error) bool {
 	for _, class := range []error{
 		providers.ErrNotFound, providers.ErrDenied, providers.ErrInvalid,
-		stores.ErrNoStore, stores.ErrNotAdmitted, stores.ErrReference,
+		stores.ErrNoStore, stores.ErrNotAdmitted, stores.ErrKeyPolicy, stores.ErrReference,
 		fetch.ErrNoProperty, fetch.ErrMalformed,
 		template.ErrInvalid, template.ErrLimit, errSource, errRefused,
 	} {

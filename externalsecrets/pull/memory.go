@@ -22,6 +22,7 @@ type memory struct {
 	synced  string
 	stores  string
 
+	read  time.Time // when the stores were last read, with success
 	wrote time.Time // when the target was last written
 	seen  types.UID // of the target that the cache last showed
 	ready outcome   // of the last read or write

@@ -5,29 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	"github.com/lockstep-dev/lockstep/externalsecrets/fetch"
+	"github.com/lockstep-dev/lockstep/externalsecrets/queue"
 	"github.com/lockstep-dev/lockstep/externalsecrets/template"
-	"github.com/lockstep-dev/lockstep/providers"
 	"github.com/lockstep-dev/lockstep/reconciler"
-)
-
-const (
-	// readTimeout is for all reads of one ExternalSecret together. A service
-	// that does not answer holds a worker for no longer.
-	readTimeout = 20 * time.Second
-
-	// readsAtOnce of one ExternalSecret.
-	readsAtOnce = 4
 )
 
 // Messages of Ready=True, as External Secrets Operator words them.
@@ -65,7 +55,11 @@ func (c *Controller) apply(ctx context.Context, es *esv1.ExternalSecret) error {
 	if left := r.memory.truce.Sub(r.now); left > 0 {
 		return fought(es, left)
 	}
-	switch decide(es, r.memory, live, r.stores, r.now) {
+	action := decide(es, r.memory, live, r.stores, r.now)
+	if action != refresh && r.asked(action) {
+		action = refresh
+	}
+	switch action {
 	case refresh:
 		err = r.refresh(ctx)
 	case repair:
@@ -87,12 +81,36 @@ func (c *Controller) versions(ctx context.Context, es *esv1.ExternalSecret) stri
 	return strings.Join(all, " ")
 }
 
-// refresh reads the stores, and makes the target what they hold.
+// asked reports whether there is a reason to read that decide does not know:
+// answers have come, or it saves someone a request to read now.
+func (r *run) asked(found action) bool {
+	waits, early := r.tickets.has(client.ObjectKeyFromObject(r.es), r.version())
+	return waits || early && found == nothing && periodic(r.es)
+}
+
+// version is what answers of stores are for.
+func (r *run) version() string { return syncedVersion(r.es) + " " + r.stores }
+
+// refresh reads the stores, and makes the target what they hold. Reading takes
+// its time, and so the answers come to a later run.
 func (r *run) refresh(ctx context.Context) error {
-	values, err := r.plan.Values(r.read(ctx), deletion(r.es) != esv1.DeletionRetain)
+	object := client.ObjectKeyFromObject(r.es)
+	results, fresh := r.tickets.take(object, r.version())
+	if fresh != nil {
+		lane := r.lane()
+		r.queue.Submit(ctx, queue.Request{Object: object, Reads: r.plan.Reads, Lane: lane}, func(results map[fetch.Read]fetch.Result) {
+			r.tickets.put(object, fresh, results)
+			r.alarm.set(object, lane, 0)
+		})
+	}
+	if results == nil {
+		return reconciler.ErrPending
+	}
+	values, err := r.plan.Values(results, deletion(r.es) != esv1.DeletionRetain)
 	if err != nil {
 		return err
 	}
+	before := r.es.Status.Target.DeepCopy()
 	switch {
 	case len(values) == 0 && deletion(r.es) == esv1.DeletionDelete:
 		err = r.delete(ctx)
@@ -104,45 +122,33 @@ func (r *run) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	at := metav1.NewTime(r.now)
-	r.es.Status.RefreshTime, r.es.Status.SyncedResourceVersion = &at, syncedVersion(r.es)
-	r.memory.synced, r.memory.stores = r.es.Status.SyncedResourceVersion, r.stores
+	r.refreshed(equality.Semantic.DeepEqual(before, r.es.Status.Target))
 	return nil
 }
 
-// read carries out the plan, several reads at a time.
-func (r *run) read(ctx context.Context) map[fetch.Read]fetch.Result {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	results := make(map[fetch.Read]fetch.Result, len(r.plan.Reads))
-	var mu sync.Mutex
-	var group errgroup.Group
-	group.SetLimit(readsAtOnce)
-	for _, read := range r.plan.Reads {
-		group.Go(func() error {
-			result := r.one(ctx, read)
-			mu.Lock()
-			defer mu.Unlock()
-			results[read] = result
-			return nil
-		})
+// lane is how urgent the reads are.
+func (r *run) lane() queue.Lane {
+	switch {
+	case r.es.Status.RefreshTime.IsZero(), r.es.Status.SyncedResourceVersion != syncedVersion(r.es):
+		return queue.First
+	case !due(r.es, r.memory, r.stores, r.now):
+		return queue.Repair
+	default:
+		return queue.Periodic
 	}
-	_ = group.Wait() // each result has its own error
-	return results
 }
 
-func (r *run) one(ctx context.Context, read fetch.Read) fetch.Result {
-	reader, err := r.Stores.Get(ctx, read.Store.Kind, r.es.Namespace, read.Store.Name)
-	if errors.Is(err, providers.ErrNotFound) {
-		// That a store cannot be opened must never pass for a secret that is
-		// gone, which may be deleted here, too.
-		err = fmt.Errorf("%w: %v", providers.ErrUnavailable, err) //nolint:errorlint // the class is hidden on purpose
+// refreshed notes that the stores were read. The status learns of it only now
+// and then if nothing else has changed: see docs/decisions.
+func (r *run) refreshed(same bool) {
+	r.memory.read = r.now
+	version := syncedVersion(r.es)
+	last := r.es.Status.RefreshTime
+	if !same || last.IsZero() || r.es.Status.SyncedResourceVersion != version || r.now.Sub(last.Time) >= coarse(interval(r.es)) || !ready(r.es) {
+		r.es.Status.RefreshTime = &metav1.Time{Time: r.now}
 	}
-	if err != nil {
-		return fetch.Result{Err: err}
-	}
-	value, err := reader.Read(ctx, read.Ref)
-	return fetch.Result{Value: value, Err: err}
+	r.es.Status.SyncedResourceVersion = version
+	r.memory.synced, r.memory.stores = version, r.stores
 }
 
 // render makes the content of the target out of values, and writes it.

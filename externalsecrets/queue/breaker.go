@@ -16,16 +16,29 @@ const (
 	// to be down.
 	tolerated = 3
 
-	// probeEvery is how often a store that is down is tried: twice a minute at
-	// most, however many objects wait for it.
-	probeEvery = 31 * time.Second
+	// firstProbe is how soon a store that is down is tried again, and lastProbe
+	// how often in the end: twice a minute at most, however many objects wait.
+	// In between the time doubles, so that what was short is over soon.
+	firstProbe = 2 * time.Second
+	lastProbe  = 31 * time.Second
 )
 
 // errTimeout is the result of a store that does not answer.
 var errTimeout = fmt.Errorf("%w: it did not answer within %s", providers.ErrUnavailable, callTimeout)
 
-// ErrDown says that a store was not asked, because it failed a moment ago.
-var ErrDown = errors.New("the store failed several times in a row, so it is tried every half minute, for all who need it")
+// ErrDown says that a store was not asked, because it failed several times in a
+// row a moment ago. Its queue tries it for all who need it, and wakes them.
+var ErrDown = errors.New("the store is down")
+
+// downError is an ErrDown that reads as what the store failed with, so that
+// those who asked and those who did not say the same.
+type downError struct{ error }
+
+// Is implements what errors.Is looks for.
+func (downError) Is(target error) bool { return target == ErrDown }
+
+// Unwrap implements what errors.Is looks for.
+func (d downError) Unwrap() error { return d.error }
 
 // breaker knows whether a store is down.
 type breaker struct {
@@ -34,6 +47,7 @@ type breaker struct {
 	err      error // why; nil as long as it works
 	probing  bool  // a request finds out whether it is back
 	timer    *time.Timer
+	after    time.Duration // of timer
 }
 
 func (b *breaker) closed() bool { return b.err == nil }
@@ -102,8 +116,9 @@ func (l *line) failed(read fetch.Read, err error) {
 	if b.failures < tolerated || !b.closed() && !b.probing {
 		return // not yet, or one of those that were on their way
 	}
-	b.probing, b.last, b.err = false, read, fmt.Errorf("%w: %w", err, ErrDown)
-	b.timer = time.AfterFunc(probeEvery, l.probe)
+	b.probing, b.last, b.err = false, read, downError{err}
+	b.after = min(max(2*b.after, firstProbe), lastProbe)
+	b.timer = time.AfterFunc(b.after, l.probe)
 }
 
 // refuse empties the line of a store that is down. It returns what is to be

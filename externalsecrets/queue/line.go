@@ -33,6 +33,7 @@ type line struct {
 	mu       sync.Mutex
 	ctx      context.Context //nolint:containedctx // of the newest asker, without its end: it carries the logger
 	open     func(context.Context) (providers.Reader, error)
+	asked    time.Time // last
 	calls    map[fetch.Read]*call
 	waiting  [lanes][]*call
 	workers  int
@@ -61,7 +62,17 @@ func newLine(q *Queue, name string) *line {
 func (l *line) openAs(ctx context.Context, open func(context.Context) (providers.Reader, error)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.ctx, l.open = ctx, open
+	l.ctx, l.open, l.asked = ctx, open, time.Now() //nolint:forbidigo // a line has the process's clock; tests have that of synctest
+}
+
+// forgotten is how long nobody may have asked until a line is dropped. What it
+// has learnt about the store's pace would be out of date, too.
+const forgotten = time.Hour
+
+func (l *line) idle() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.calls) == 0 && time.Since(l.asked) > forgotten
 }
 
 // add puts a job for a read in line.

@@ -109,6 +109,7 @@ func (q *Queue) line(ctx context.Context, name string, store esv1.SecretStoreRef
 		q.lines = map[string]*line{}
 	}
 	if q.lines[name] == nil {
+		q.sweep()
 		q.lines[name] = newLine(q, name)
 	}
 	l := q.lines[name]
@@ -117,6 +118,16 @@ func (q *Queue) line(ctx context.Context, name string, store esv1.SecretStoreRef
 		return q.Stores.Get(ctx, store.Kind, namespace, store.Name)
 	})
 	return l
+}
+
+// sweep drops the lines of stores that are gone, or were changed since: nobody
+// has asked for a long time.
+func (q *Queue) sweep() {
+	for name, l := range q.lines {
+		if l.idle() {
+			delete(q.lines, name)
+		}
+	}
 }
 
 // job is a Request on its way.

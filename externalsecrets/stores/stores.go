@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
+	"github.com/lockstep-dev/lockstep/externalsecrets/fetch"
 	"github.com/lockstep-dev/lockstep/providers"
 )
 
@@ -29,10 +30,14 @@ var (
 	ErrOtherClass = errors.New("store of another controller")
 )
 
-// failureMemory is how long a failure to open a store is told to all who ask,
-// before the next one tries: many objects use one store, and a service that is
-// down is not helped by each of them knocking.
-const failureMemory = 2 * time.Second
+// How long a failure to open a store is told to all who ask, before the next
+// one tries: many objects use one store, and a service that is down is not
+// helped by each of them knocking. The time doubles with each failure in a row,
+// up to twice a minute.
+const (
+	firstMemory = time.Second
+	lastMemory  = 30 * time.Second
+)
 
 // Stores opens stores, and keeps them open. All fields but Class are
 // required. A Stores is safe for use by many goroutines.
@@ -64,11 +69,62 @@ type entry struct {
 	reader  providers.Reader
 	err     error
 	tried   time.Time
+	failed  int // times in a row
 }
 
 // Get returns a reader of the store that an object in namespace refers to. The
 // reader is shared, and must not be kept.
 func (s *Stores) Get(ctx context.Context, kind, namespace, name string) (providers.Reader, error) {
+	store, err := s.admitted(ctx, kind, namespace, name)
+	if err != nil {
+		return nil, err
+	}
+	reader, err := s.reader(ctx, store, namespace, 0)
+	if err != nil {
+		return nil, fmt.Errorf("%s %q: %w", kind, name, err)
+	}
+	return reader, nil
+}
+
+// Line names what a namespace reads from a store through, or says why it may
+// not read that. It implements queue.Stores.
+func (s *Stores) Line(ctx context.Context, read fetch.Read, namespace string) (string, error) {
+	store, err := s.admitted(ctx, read.Store.Kind, namespace, read.Store.Name)
+	if err != nil {
+		return "", err
+	}
+	key, prefix := read.Ref.Path, false
+	if read.Find != "" {
+		key, prefix = read.FindPath(), true
+	}
+	if err := permits(store, namespace, key, prefix); err != nil {
+		return "", fmt.Errorf("%s %q: %w", read.Store.Kind, read.Store.Name, err)
+	}
+	// What the store is opened with is a part of the name, so that a store that
+	// was put right is not taken to be down still.
+	scope := scopeOf(store, namespace)
+	version, err := s.version(ctx, store, scope)
+	if err != nil {
+		return "", fmt.Errorf("%s %q: %w", read.Store.Kind, read.Store.Name, err)
+	}
+	return fmt.Sprint(read.Store.Kind, " ", scope.referent, " ", version), nil
+}
+
+// Permits returns an error unless a namespace may read or write the secret key
+// of a store.
+func (s *Stores) Permits(ctx context.Context, ref esv1.SecretStoreRef, namespace, key string) error {
+	store, err := s.admitted(ctx, ref.Kind, namespace, ref.Name)
+	if err != nil {
+		return err
+	}
+	if err := permits(store, namespace, key, false); err != nil {
+		return fmt.Errorf("%s %q: %w", ref.Kind, ref.Name, err)
+	}
+	return nil
+}
+
+// admitted returns a store that namespace may use, and that can be used.
+func (s *Stores) admitted(ctx context.Context, kind, namespace, name string) (esv1.GenericStore, error) {
 	store, err := s.find(ctx, kind, namespace, name)
 	if err != nil {
 		return nil, err
@@ -81,11 +137,7 @@ func (s *Stores) Get(ctx context.Context, kind, namespace, name string) (provide
 	if err := checkSpec(store); err != nil {
 		return nil, fmt.Errorf("%s %q: %w", kind, name, err)
 	}
-	reader, err := s.reader(ctx, store, namespace, 0)
-	if err != nil {
-		return nil, fmt.Errorf("%s %q: %w", kind, name, err)
-	}
-	return reader, nil
+	return store, nil
 }
 
 // Serves reports whether a store is this controller's to serve. One that does
@@ -102,12 +154,14 @@ func (s *Stores) Version(ctx context.Context, kind, namespace, name string) stri
 	if err != nil {
 		return ""
 	}
-	return generation(store)
+	// The policy is an annotation, which is in no generation.
+	return generation(store) + store.GetAnnotations()[AnnotationKeyPolicy]
 }
 
 func generation(store esv1.GenericStore) string {
 	return fmt.Sprintf("%s/%d", store.GetUID(), store.GetGeneration())
 }
+
 
 func (s *Stores) find(ctx context.Context, kind, namespace, name string) (esv1.GenericStore, error) {
 	var store esv1.GenericStore
@@ -156,12 +210,18 @@ func (s *Stores) reader(ctx context.Context, store esv1.GenericStore, referent s
 	if e.version == version && e.fresh(maxAge) {
 		return e.reader, e.err
 	}
+	if e.version != version {
+		e.failed = 0
+	}
 	e.version = version
 	e.reader, e.err = s.Registry.Open(ctx, providers.Config{
 		Provider:   store.StoreSpec().Provider.DeepCopy(),
 		References: &references{reader: s.Reader, writer: s.Client, scope: scope},
 	})
 	e.tried = time.Now() //nolint:forbidigo // see fresh
+	if e.failed++; e.err == nil {
+		e.failed = 0
+	}
 	if ctx.Err() != nil {
 		e.version = "" // the caller gave up; that says nothing about the store
 	}
@@ -173,7 +233,7 @@ func (s *Stores) reader(ctx context.Context, store esv1.GenericStore, referent s
 func (e *entry) fresh(maxAge time.Duration) bool {
 	age := time.Since(e.tried)
 	if e.err != nil {
-		return age < failureMemory
+		return age < min(firstMemory<<min(e.failed-1, 5), lastMemory)
 	}
 	return maxAge == 0 || age < maxAge*9/10 // the Loop wakes up to 5 % early
 }
