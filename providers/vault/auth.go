@@ -3,9 +3,13 @@ package vault
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
@@ -18,21 +22,9 @@ import (
 const defaultAudience = "vault"
 
 // checkServed returns an ErrInvalid that names a setting that is not served.
-// checkAndSet is for writes: a Reader serves it by not writing.
 func checkServed(p *esv1.VaultProvider) error {
-	for _, setting := range []struct {
-		field string
-		set   bool
-	}{
-		{"tls", p.TLS != esv1.VaultTLS{}},
-		{"readYourWrites", p.ReadYourWrites},
-		{"forwardInconsistent", p.ForwardInconsistent},
-		{"headers", len(p.Headers) > 0},
-		{"version: " + string(p.Version), p.Version != "" && p.Version != esv1.VaultKVv1 && p.Version != esv1.VaultKVv2},
-	} {
-		if setting.set {
-			return fmt.Errorf("spec.provider.vault.%s: %w: it is not supported; remove it", setting.field, providers.ErrInvalid)
-		}
+	if p.Version != "" && p.Version != esv1.VaultKVv1 && p.Version != esv1.VaultKVv2 {
+		return fmt.Errorf("spec.provider.vault.version: %w: %q is neither v1 nor v2", providers.ErrInvalid, p.Version)
 	}
 	return nil
 }
@@ -46,49 +38,70 @@ type authenticator struct {
 
 // newLogin returns how to get a token: by the first method that is set, in the
 // order that the API gives.
-func newLogin(c *client, p *esv1.VaultProvider, refs providers.References) (func(context.Context) (token, error), error) {
+func newLogin(ctx context.Context, c *client, config providers.Config) (func(context.Context) (token, error), error) {
+	p := config.Provider.Vault
 	if p.Auth == nil {
 		// A proxy in front of the server adds its own token.
 		return func(context.Context) (token, error) { return token{}, nil }, nil
 	}
-	a := authenticator{client: c, refs: refs, namespace: orEmpty(p.Namespace)}
+	a := authenticator{client: c, refs: config.References, namespace: orEmpty(p.Namespace)}
 	if p.Auth.Namespace != nil {
 		a.namespace = *p.Auth.Namespace
 	}
-	switch {
-	case p.Auth.TokenSecretRef != nil:
-		return a.static(*p.Auth.TokenSecretRef), nil
-	case p.Auth.AppRole != nil:
-		return a.appRole(p.Auth.AppRole)
-	case p.Auth.Kubernetes != nil:
-		return a.kubernetes(p.Auth.Kubernetes)
+	switch auth := p.Auth; {
+	case auth.TokenSecretRef != nil:
+		return a.static(*auth.TokenSecretRef), nil
+	case auth.AppRole != nil:
+		return a.appRole(auth.AppRole)
+	case auth.Kubernetes != nil:
+		return a.kubernetes(auth.Kubernetes)
+	case auth.LDAP != nil:
+		return a.password("ldap", auth.LDAP.Path, auth.LDAP.Username, auth.LDAP.SecretRef)
+	case auth.UserPass != nil:
+		return a.password("userPass", auth.UserPass.Path, auth.UserPass.Username, auth.UserPass.SecretRef)
+	case auth.JWT != nil:
+		return a.jwt(auth.JWT)
+	case auth.Cert != nil:
+		return a.cert(ctx, auth.Cert, config)
 	}
 	for _, method := range []struct {
 		field string
 		set   bool
-	}{
-		{".ldap", p.Auth.LDAP != nil}, {".userPass", p.Auth.UserPass != nil}, {".jwt", p.Auth.JWT != nil},
-		{".cert", p.Auth.Cert != nil}, {".iam", p.Auth.IAM != nil}, {".gcp", p.Auth.GCP != nil},
-	} {
+	}{{".iam", p.Auth.IAM != nil}, {".gcp", p.Auth.GCP != nil}} {
 		if method.set {
-			return nil, fmt.Errorf("spec.provider.vault.auth%s: %w: it is not supported; use tokenSecretRef, appRole or kubernetes", method.field, providers.ErrInvalid)
+			return nil, fmt.Errorf("spec.provider.vault.auth%s: %w: it is not supported; use kubernetes or jwt, with a token of a ServiceAccount", method.field, providers.ErrInvalid)
 		}
 	}
-	return nil, fmt.Errorf("spec.provider.vault.auth: %w: it is empty; set tokenSecretRef, appRole or kubernetes", providers.ErrInvalid)
+	return nil, fmt.Errorf("spec.provider.vault.auth: %w: it is empty; set one of tokenSecretRef, appRole, kubernetes, ldap, userPass, jwt, cert", providers.ErrInvalid)
 }
 
 // static takes the token from a Secret, anew each time: it may hold another.
+// It may also hold one that wraps the token, and that no other request may be
+// made with: it works once, and for nothing else.
 func (a authenticator) static(ref esv1.SecretKeySelector) func(context.Context) (token, error) {
 	return func(ctx context.Context) (token, error) {
 		v, err := a.secret(ctx, "tokenSecretRef", ref)
-		return token{value: v}, err
+		if err != nil {
+			return token{}, err
+		}
+		if got, ok := a.unwrap(ctx, v); ok && got.Auth != nil && got.Auth.ClientToken != "" {
+			return got.Auth.token(), nil
+		}
+		return token{value: v}, nil
 	}
+}
+
+// unwrap returns what a token wraps; false if it is no such token, or used.
+func (a authenticator) unwrap(ctx context.Context, wrapping providers.Value) (answer, bool) {
+	got, err := a.client.do(ctx, request{method: http.MethodPost, path: "sys/wrapping/unwrap", namespace: a.namespace, token: wrapping})
+	return got, err == nil && got.status == http.StatusOK
 }
 
 func (a authenticator) appRole(r *esv1.VaultAppRole) (func(context.Context) (token, error), error) {
 	if r.RoleID == "" && r.RoleRef == nil {
 		return nil, fmt.Errorf("spec.provider.vault.auth.appRole: %w: set roleId or roleRef", providers.ErrInvalid)
 	}
+	var unwrapped atomic.Value // the secret id that the Secret held wrapped, a string
 	return func(ctx context.Context) (token, error) {
 		role := strings.TrimSpace(r.RoleID)
 		if role == "" {
@@ -102,8 +115,39 @@ func (a authenticator) appRole(r *esv1.VaultAppRole) (func(context.Context) (tok
 		if err != nil {
 			return token{}, err
 		}
-		return a.login(ctx, mount(r.Path, "approle"), "the role id and secret id", map[string]string{"role_id": role, "secret_id": string(secret.Bytes())})
+		at := mount(r.Path, "approle")
+		if id, ok := unwrapped.Load().(string); ok {
+			if t, err := a.login(ctx, at, "login", "the role id and secret id", map[string]string{"role_id": role, "secret_id": id}); err == nil {
+				return t, nil
+			}
+		}
+		t, err := a.login(ctx, at, "login", "the role id and secret id", map[string]string{"role_id": role, "secret_id": string(secret.Bytes())})
+		if !errors.Is(err, providers.ErrDenied) {
+			return t, err
+		}
+		id := a.unwrapSecretID(ctx, secret)
+		if id == "" {
+			return t, err
+		}
+		unwrapped.Store(id)
+		return a.login(ctx, at, "login", "the role id and the secret id that was wrapped", map[string]string{"role_id": role, "secret_id": id})
 	}, nil
+}
+
+// unwrapSecretID returns the secret id that a token wraps; nothing if it is no
+// such token. It works once.
+func (a authenticator) unwrapSecretID(ctx context.Context, wrapping providers.Value) string {
+	got, ok := a.unwrap(ctx, wrapping)
+	if !ok {
+		return ""
+	}
+	var data struct {
+		SecretID string `json:"secret_id"`
+	}
+	if err := json.Unmarshal(got.Data, &data); err != nil {
+		return ""
+	}
+	return data.SecretID
 }
 
 func (a authenticator) kubernetes(k *esv1.VaultKubernetesAuth) (func(context.Context) (token, error), error) {
@@ -115,29 +159,38 @@ func (a authenticator) kubernetes(k *esv1.VaultKubernetesAuth) (func(context.Con
 		if err != nil {
 			return token{}, err
 		}
-		return a.login(ctx, mount(k.Path, "kubernetes"), fmt.Sprintf("%s as role %q", whose, k.Role), map[string]string{"role": k.Role, "jwt": string(jwt.Bytes())})
+		return a.login(ctx, mount(k.Path, "kubernetes"), "login", fmt.Sprintf("%s as role %q", whose, k.Role), map[string]string{"role": k.Role, "jwt": string(jwt.Bytes())})
 	}, nil
 }
 
 // serviceAccount returns a token of a ServiceAccount, and what to call it.
 func (a authenticator) serviceAccount(ctx context.Context, k *esv1.VaultKubernetesAuth) (providers.Value, string, error) {
 	if k.ServiceAccountRef == nil {
-		ref := *k.SecretRef
-		if ref.Key == "" {
-			ref.Key = "token"
-		}
-		v, err := a.secret(ctx, "kubernetes.secretRef", ref)
-		return v, fmt.Sprintf("the token in Secret %q", ref.Name), err
+		return a.tokenIn(ctx, "kubernetes.secretRef", *k.SecretRef)
 	}
-	audiences := k.ServiceAccountRef.Audiences
+	return a.tokenOf(ctx, "kubernetes.serviceAccountRef", *k.ServiceAccountRef, nil)
+}
+
+// tokenIn returns the token in a Secret, and what to call it.
+func (a authenticator) tokenIn(ctx context.Context, field string, ref esv1.SecretKeySelector) (providers.Value, string, error) {
+	if ref.Key == "" {
+		ref.Key = "token"
+	}
+	v, err := a.secret(ctx, field, ref)
+	return v, fmt.Sprintf("the token in Secret %q", ref.Name), err
+}
+
+// tokenOf returns a new token of a ServiceAccount, and what to call it.
+func (a authenticator) tokenOf(ctx context.Context, field string, ref esv1.ServiceAccountSelector, audiences []string) (providers.Value, string, error) {
+	audiences = append(slices.Clone(ref.Audiences), audiences...)
 	if len(audiences) == 0 {
 		audiences = []string{defaultAudience}
 	}
-	v, _, err := a.refs.Token(ctx, *k.ServiceAccountRef, audiences)
+	v, _, err := a.refs.Token(ctx, ref, audiences)
 	if err != nil {
-		return providers.Value{}, "", fmt.Errorf("spec.provider.vault.auth.kubernetes.serviceAccountRef: %w", err)
+		return providers.Value{}, "", fmt.Errorf("spec.provider.vault.auth.%s: %w", field, err)
 	}
-	return v, fmt.Sprintf("ServiceAccount %q with audience %s", k.ServiceAccountRef.Name, strings.Join(audiences, ", ")), nil
+	return v, fmt.Sprintf("ServiceAccount %q with audience %s", ref.Name, strings.Join(audiences, ", ")), nil
 }
 
 // secret reads a credential. White space around it is cut off: no credential
@@ -161,15 +214,16 @@ func mount(path, otherwise string) string {
 	return otherwise
 }
 
-// login posts credentials to the auth method at mount. who describes them.
-func (a authenticator) login(ctx context.Context, mount, who string, credentials map[string]string) (token, error) {
-	got, err := a.client.do(ctx, request{method: http.MethodPost, path: "auth/" + mount + "/login", namespace: a.namespace, body: credentials})
+// login posts credentials to path of the auth method at mount. who describes
+// them.
+func (a authenticator) login(ctx context.Context, mount, path, who string, credentials map[string]string) (token, error) {
+	got, err := a.client.do(ctx, request{method: http.MethodPost, path: "auth/" + mount + "/" + path, namespace: a.namespace, body: credentials})
 	if err != nil {
 		return token{}, fmt.Errorf("log in: %w", err)
 	}
 	switch {
 	case got.status == http.StatusOK && got.Auth != nil && got.Auth.ClientToken != "":
-		return token{value: providers.NewValue([]byte(got.Auth.ClientToken)), ttl: time.Duration(got.Auth.LeaseDuration) * time.Second}, nil
+		return got.Auth.token(), nil
 	case got.status == http.StatusOK:
 		return token{}, fmt.Errorf("log in: %w: Vault at %s gave no token at auth/%s", providers.ErrUnavailable, a.client.address, mount)
 	case got.status == http.StatusNotFound:
@@ -178,4 +232,9 @@ func (a authenticator) login(ctx context.Context, mount, who string, credentials
 		return token{}, fmt.Errorf("log in: %w: Vault at %s does not accept %s at auth/%s", providers.ErrDenied, a.client.address, who, mount)
 	}
 	return token{}, fmt.Errorf("log in: %w", a.client.unexpected(got))
+}
+
+// token is the one that a login gave, and for how long.
+func (a *auth) token() token {
+	return token{value: providers.NewValue([]byte(a.ClientToken)), ttl: time.Duration(a.LeaseDuration) * time.Second}
 }

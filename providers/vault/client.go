@@ -6,26 +6,28 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	"github.com/lockstep-dev/lockstep/providers"
+	"github.com/lockstep-dev/lockstep/providers/egress"
 )
 
 const (
 	// requestTimeout is how long one request may take: a read of KV takes
 	// milliseconds, and a server that hangs must not hold up others.
 	requestTimeout = 10 * time.Second
-	// dialTimeout is how long a connection may take to come about.
-	dialTimeout = 5 * time.Second
 	// maxBody is how large an answer may be: a secret has 1 MiB
 	// (max_entry_size of the raft storage), and JSON can make six bytes of one.
 	maxBody = 8 << 20
@@ -35,10 +37,17 @@ const (
 type client struct {
 	http    *http.Client
 	base    *url.URL
-	address string // scheme and host, for messages
+	address string      // scheme and host, for messages
+	header  http.Header // of every request
+
+	readYourWrites bool
+	index          atomic.Value // the last X-Vault-Index that came, a string
 }
 
-func newClient(ctx context.Context, p *esv1.VaultProvider, refs providers.References) (*client, error) {
+// newClient returns a client that shows the certificate of the store's tls, or
+// cert unless that is nil.
+func newClient(ctx context.Context, config providers.Config, cert *tls.Certificate) (*client, error) {
+	p, refs := config.Provider.Vault, config.References
 	base, err := url.Parse(p.Server)
 	if err != nil || base.Host == "" || (base.Scheme != "https" && base.Scheme != "http") {
 		return nil, fmt.Errorf("spec.provider.vault.server: %w: it must be a URL such as https://vault.example.com:8200", providers.ErrInvalid)
@@ -50,19 +59,73 @@ func newClient(ctx context.Context, p *esv1.VaultProvider, refs providers.Refere
 	if err != nil {
 		return nil, err
 	}
-	return &client{base: base, address: base.Scheme + "://" + base.Host, http: &http.Client{
-		Timeout: requestTimeout,
-		Transport: &http.Transport{
-			DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
-			TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-			TLSHandshakeTimeout: dialTimeout,
-			ForceAttemptHTTP2:   true,
-			MaxIdleConnsPerHost: 8,
-			IdleConnTimeout:     90 * time.Second,
-		},
-		// A redirect would carry the token to whom the server names.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}, nil
+	if cert == nil {
+		if cert, err = certificate(ctx, "spec.provider.vault.tls", p.TLS.CertSecretRef, p.TLS.KeySecretRef, refs); err != nil {
+			return nil, err
+		}
+	}
+	header, err := headers(p)
+	if err != nil {
+		return nil, err
+	}
+	o := egress.Options{Roots: roots, LinkLocal: config.LinkLocal, Timeout: requestTimeout}
+	if cert != nil {
+		o.Certificates = []tls.Certificate{*cert}
+	}
+	return &client{base: base, address: base.Scheme + "://" + base.Host, http: egress.Client(o), header: header, readYourWrites: p.ReadYourWrites}, nil
+}
+
+// headers returns those that every request has.
+func headers(p *esv1.VaultProvider) (http.Header, error) {
+	h := http.Header{"X-Vault-Request": {"true"}} // a Vault Agent may insist on it
+	if p.ForwardInconsistent {
+		h.Set("X-Vault-Inconsistent", "forward-active-node")
+	}
+	for name, value := range p.Headers {
+		canonical := http.CanonicalHeaderKey(name)
+		if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
+			return nil, fmt.Errorf("spec.provider.vault.headers: %w: %q is no header of HTTP", providers.ErrInvalid, name)
+		}
+		if slices.Contains([]string{"X-Vault-Token", "X-Vault-Namespace", "X-Vault-Index", "X-Vault-Request", "Host", "Content-Length"}, canonical) {
+			return nil, fmt.Errorf("spec.provider.vault.headers: %w: %s is set by other fields of the store", providers.ErrInvalid, canonical)
+		}
+		h.Set(name, value)
+	}
+	return h, nil
+}
+
+// certificate reads a client certificate and its key; nil if neither is named.
+func certificate(ctx context.Context, field string, cert, key *esv1.SecretKeySelector, refs providers.References) (*tls.Certificate, error) {
+	if cert == nil && key == nil {
+		return nil, nil //nolint:nilnil // no certificate is no error
+	}
+	if cert == nil || key == nil {
+		return nil, fmt.Errorf("%s: %w: a certificate needs its key, and a key its certificate", field, providers.ErrInvalid)
+	}
+	read := func(ref esv1.SecretKeySelector, otherwise string) ([]byte, error) {
+		if ref.Key == "" {
+			ref.Key = otherwise
+		}
+		v, err := refs.Secret(ctx, ref)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", field, err)
+		}
+		return v.Bytes(), nil
+	}
+	chain, err := read(*cert, "tls.crt")
+	if err != nil {
+		return nil, err
+	}
+	secret, err := read(*key, "tls.key")
+	if err != nil {
+		return nil, err
+	}
+	pair, err := tls.X509KeyPair(chain, secret)
+	if err != nil {
+		// The error of the parser is not repeated: it may hold a part of the key.
+		return nil, fmt.Errorf("%s: %w: what it refers to is no PEM certificate with its key", field, providers.ErrInvalid)
+	}
+	return &pair, nil
 }
 
 // roots returns who may sign for the server; nil is the system's.
@@ -90,7 +153,7 @@ type request struct {
 	method, path, namespace string
 	query                   url.Values
 	token                   providers.Value
-	body                    map[string]string
+	body                    any
 }
 
 // answer is what came back.
@@ -130,6 +193,9 @@ func (c *client) do(ctx context.Context, q request) (answer, error) {
 	if len(body) > maxBody {
 		return answer{}, fmt.Errorf("%w: Vault at %s answers with more than %d MiB", providers.ErrInvalid, c.address, maxBody>>20)
 	}
+	if index := got.Header.Get("X-Vault-Index"); index != "" {
+		c.index.Store(index)
+	}
 	a := answer{status: got.StatusCode, wait: retryAfter(got.Header)}
 	if err := json.Unmarshal(body, &a); err != nil && (a.status == http.StatusOK || a.status == http.StatusNotFound) {
 		return answer{}, fmt.Errorf("%w: what answers at %s with status %d is not Vault", providers.ErrUnavailable, c.address, a.status)
@@ -142,7 +208,7 @@ func (c *client) build(ctx context.Context, q request) (*http.Request, error) {
 	if q.body != nil {
 		encoded, err := json.Marshal(q.body)
 		if err != nil {
-			return nil, fmt.Errorf("%w: a credential is not valid UTF-8", providers.ErrInvalid)
+			return nil, fmt.Errorf("%w: what is to be sent has no form as JSON", providers.ErrInvalid)
 		}
 		body = bytes.NewReader(encoded)
 	}
@@ -154,7 +220,10 @@ func (c *client) build(ctx context.Context, q request) (*http.Request, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: no request can be made for %s", providers.ErrInvalid, q.path)
 	}
-	sent.Header.Set("X-Vault-Request", "true") // a Vault Agent may insist on it
+	maps.Copy(sent.Header, c.header)
+	if index, ok := c.index.Load().(string); ok && c.readYourWrites {
+		sent.Header.Set("X-Vault-Index", index)
+	}
 	if token := q.token.Bytes(); len(token) > 0 {
 		sent.Header.Set("X-Vault-Token", string(token))
 	}
@@ -169,23 +238,7 @@ func (c *client) unreached(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("request to Vault at %s: %w", c.address, ctx.Err())
 	}
-	var (
-		untrusted *tls.CertificateVerificationError
-		name      *net.DNSError
-		timeout   net.Error
-	)
-	why := "no connection"
-	switch {
-	case errors.As(err, &untrusted):
-		why = "its certificate is not trusted; set caBundle or caProvider to who signed it"
-	case errors.Is(err, http.ErrSchemeMismatch):
-		why = "it does not speak TLS"
-	case errors.As(err, &name):
-		why = "its name cannot be resolved"
-	case errors.As(err, &timeout) && timeout.Timeout():
-		why = "it did not answer within " + requestTimeout.String()
-	}
-	return fmt.Errorf("%w: Vault at %s: %s", providers.ErrUnavailable, c.address, why)
+	return fmt.Errorf("%w: Vault at %s: %s", providers.ErrUnavailable, c.address, egress.Why(err, requestTimeout))
 }
 
 // unexpected says what a status means that no request is meant to get.

@@ -1,7 +1,7 @@
-// Package vault reads the KV engines of HashiCorp Vault and OpenBao.
+// Package vault reads, finds and writes what the KV engines of HashiCorp Vault
+// and OpenBao hold.
 //
-// It speaks HTTP by itself. Three requests are all that it needs (log in, look
-// at the own token, read), and the official client lets VAULT_* variables of
-// the environment say where a request goes and which token it carries; a
-// backend takes nothing from the environment.
+// It speaks HTTP by itself. A handful of requests is all that it needs, and the
+// official client lets VAULT_* variables of the environment say where a request
+// goes and which token it carries; a backend takes nothing from the environment.
 package vault

@@ -74,3 +74,11 @@ func (e engine) join(key string) (location, error) {
 	}
 	return location{mount: mount, path: mount + "/data/" + rest}, nil
 }
+
+// about is where the API has what it knows of a key or a folder of the engine.
+func (e engine) about(key string) string {
+	if !e.versioned {
+		return e.mount + "/" + key
+	}
+	return e.mount + "/metadata/" + key
+}

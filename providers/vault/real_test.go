@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -50,27 +49,6 @@ func logIn(t *testing.T, v *testenv.Vault, r testenv.VaultRole) (providers.Reade
 		t.Fatal(err)
 	}
 	return reader, []string{role, secret}
-}
-
-func TestConformance(t *testing.T) {
-	conformance.Test(t, func(t *testing.T) conformance.Backend {
-		t.Helper()
-		v := server.Get(t)
-		r, credentials := logIn(t, v, testenv.VaultRole{Name: "conformance", Policy: testenv.Allow("secret/data/conformance/*")})
-		return conformance.Backend{
-			Reader: r, MissingVersion: "1000", Denied: "elsewhere/denied", Credentials: credentials,
-			Put: func(ctx context.Context, path, object string) (string, error) {
-				d := json.NewDecoder(strings.NewReader(object))
-				d.UseNumber()
-				var data map[string]any
-				if err := d.Decode(&data); err != nil {
-					return "", err
-				}
-				version, err := v.Put(ctx, path, data)
-				return strconv.Itoa(version), err
-			},
-		}
-	})
 }
 
 // mustRead fails t unless path reads as the value of the canary.

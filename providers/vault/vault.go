@@ -11,9 +11,9 @@ import (
 	"github.com/lockstep-dev/lockstep/providers"
 )
 
-// Open checks the settings and logs in. It serves the auth methods
-// tokenSecretRef, appRole and kubernetes; any other setting that it does not
-// serve is an ErrInvalid that names it.
+// Open checks the settings and logs in. It serves every auth method but iam
+// and gcp; these, and any other setting that it does not serve, are an
+// ErrInvalid that names them.
 func Open(ctx context.Context, config providers.Config) (providers.Reader, error) {
 	p := config.Provider.Vault
 	if p == nil {
@@ -22,11 +22,11 @@ func Open(ctx context.Context, config providers.Config) (providers.Reader, error
 	if err := checkServed(p); err != nil {
 		return nil, err
 	}
-	c, err := newClient(ctx, p, config.References)
+	c, err := newClient(ctx, config, nil)
 	if err != nil {
 		return nil, err
 	}
-	login, err := newLogin(c, p, config.References)
+	login, err := newLogin(ctx, c, config)
 	if err != nil {
 		return nil, err
 	}
@@ -53,15 +53,7 @@ func (r *reader) Read(ctx context.Context, ref providers.Ref) (providers.Value, 
 	if err != nil {
 		return providers.Value{}, err
 	}
-	token, err := r.session.token(ctx, providers.Value{})
-	if err != nil {
-		return providers.Value{}, err
-	}
-	get := request{method: http.MethodGet, path: where.path, query: where.query, namespace: r.namespace, token: token}
-	a, err := r.client.do(ctx, get)
-	if err == nil && a.status == http.StatusForbidden {
-		a, err = r.again(ctx, get, a)
-	}
+	a, err := r.send(ctx, request{method: http.MethodGet, path: where.path, query: where.query})
 	if err != nil {
 		return providers.Value{}, fmt.Errorf("read secret %q: %w", ref.Path, err)
 	}
@@ -70,6 +62,20 @@ func (r *reader) Read(ctx context.Context, ref providers.Ref) (providers.Value, 
 		return providers.Value{}, fmt.Errorf("read secret %q: %w", ref.Path, err)
 	}
 	return v, nil
+}
+
+// send sends q in the namespace of the engine, with a token that is valid.
+func (r *reader) send(ctx context.Context, q request) (answer, error) {
+	token, err := r.session.token(ctx, providers.Value{})
+	if err != nil {
+		return answer{}, err
+	}
+	q.namespace, q.token = r.namespace, token
+	a, err := r.client.do(ctx, q)
+	if err == nil && a.status == http.StatusForbidden {
+		return r.again(ctx, q, a)
+	}
+	return a, err
 }
 
 // again repeats a request that was denied if that was because of its token: a

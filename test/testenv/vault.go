@@ -178,3 +178,11 @@ func (v *Vault) Unseal(ctx context.Context) error {
 		return v.Call(ctx, http.MethodGet, "sys/health", nil, nil) == nil && v.Call(ctx, http.MethodGet, "secret/config", nil, nil) == nil, v.process.ended()
 	})
 }
+
+// CallWrapped is Call with POST, for an answer that is to be wrapped.
+func (v *Vault) CallWrapped(ctx context.Context, path string, in, out any) error {
+	wrapping := *v.server
+	wrapping.header = v.header.Clone()
+	wrapping.header.Set("X-Vault-Wrap-Ttl", "1m")
+	return wrapping.call(ctx, http.MethodPost, "/v1/"+path, in, out)
+}

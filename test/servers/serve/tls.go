@@ -27,6 +27,8 @@ func Listen(addr string, secure bool) (l net.Listener, ca string, err error) {
 	}
 	return tls.NewListener(l, &tls.Config{
 		Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
+		// A server may look at the certificate of a client that has one.
+		ClientAuth: tls.RequestClientCert,
 	}), ca, nil
 }
 
