@@ -2,6 +2,7 @@ package sealer
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -167,4 +168,42 @@ func (r *Keyring) Cluster() (ClusterID, bool) {
 		}
 	}
 	return ClusterID{}, false
+}
+
+// ErrRecipients says that a value cannot be sealed again: it was sealed for
+// keys of others too, whose public halves are not known.
+var ErrRecipients = errors.New("it was sealed for keys of others too: seal the value again with each of them")
+
+// Reseal seals the text of either envelope again with the newest key, in the
+// same envelope, for the same place. Its errors are those of OpenItem, and
+// ErrRecipients.
+func (r *Keyring) Reseal(text string, at Place, hint string) (again string, by Opened, err error) {
+	newest, ok := r.Newest()
+	if !ok {
+		return "", Opened{}, fmt.Errorf("%w: there is none to seal with", ErrNoKey)
+	}
+	opened, err := r.OpenItemToReseal(text, at, hint)
+	if err != nil {
+		return "", Opened{}, err
+	}
+	defer clear(opened.Value)
+	by = Opened{Fingerprint: opened.Fingerprint}
+	if !IsEnvelope2(text) {
+		sealed, err := Seal(&newest.Private.PublicKey, opened.Value, at.Label())
+		return base64.StdEncoding.EncodeToString(sealed), by, err
+	}
+	if newest.Hybrid == nil {
+		return "", Opened{}, fmt.Errorf("%w: the newest has none of envelope 2 yet", ErrNoKey)
+	}
+	s, err := ParseSealed(text)
+	if err != nil {
+		return "", Opened{}, err
+	}
+	for _, a := range s.Addresses() {
+		if !slices.ContainsFunc(r.all(), func(k Key) bool { return k.Hybrid != nil && k.Hybrid.ID == a.Key }) {
+			return "", Opened{}, fmt.Errorf("%w: key %v", ErrRecipients, a.Key)
+		}
+	}
+	again, err = SealItem(opened.Value, at, newest.Hybrid.Recipient)
+	return again, by, err
 }

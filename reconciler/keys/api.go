@@ -1,7 +1,6 @@
 package keys
 
 import (
-	"encoding/base64"
 	"errors"
 	"io"
 	"net/http"
@@ -25,13 +24,12 @@ import (
 // (CVE-2026-22728). Each answer but that of a success is the same text every
 // time.
 const (
-	answerBad     = "the body is not one SealedSecret in JSON or YAML\n"
-	answerNo      = "the SealedSecret cannot be opened\n"
-	answerLarge   = "the body is too large\n"
-	answerBusy    = "too many requests: try again in a moment\n"
-	answerNoKey   = "there is no sealing key yet\n"
-	answerReady   = "ok\n"
-	answerNotSeal = "the values cannot be sealed again\n"
+	answerBad   = "the body is not one SealedSecret in JSON or YAML\n"
+	answerNo    = "the SealedSecret cannot be opened\n"
+	answerLarge = "the body is too large\n"
+	answerBusy  = "too many requests: try again in a moment\n"
+	answerNoKey = "there is no sealing key yet\n"
+	answerReady = "ok\n"
 )
 
 // api serves /v1/verify and /v1/rotate.
@@ -58,7 +56,7 @@ func (a *api) verify(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	if _, err := a.open(d); err != nil {
+	if _, err := a.each(d, a.open); err != nil {
 		answer(w, http.StatusConflict, answerNo)
 		return
 	}
@@ -72,25 +70,20 @@ func (a *api) rotate(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	newest, ok := a.ring.Newest()
-	if !ok {
+	if _, ok := a.ring.Newest(); !ok {
 		answer(w, http.StatusServiceUnavailable, answerNoKey)
 		return
 	}
 	// The deprecated form is one value that holds metadata too: there is nothing
 	// in it to put a new one in place of.
-	values, err := a.open(d)
-	if err != nil || d.whole != nil || d.wider {
+	if d.whole != nil || d.wider {
 		answer(w, http.StatusConflict, answerNo)
 		return
 	}
-	for i, value := range values {
-		sealed, err := sealer.Seal(&newest.Private.PublicKey, []byte(value), d.at.Label())
-		if err != nil {
-			answer(w, http.StatusInternalServerError, answerNotSeal)
-			return
-		}
-		values[i] = base64.StdEncoding.EncodeToString(sealed)
+	values, err := a.each(d, a.ring.Reseal)
+	if err != nil {
+		answer(w, http.StatusConflict, answerNo)
+		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(d.replaced(values)) // whoever asked has gone
@@ -124,12 +117,19 @@ func (a *api) accept(w http.ResponseWriter, r *http.Request) (*document, bool) {
 	return d, true
 }
 
-// open opens every value of a SealedSecret, and stops at the first that it
-// cannot.
-func (a *api) open(d *document) ([]string, error) {
+// open opens a value of either envelope, and forgets it.
+func (a *api) open(text string, at sealer.Place, hint string) (string, sealer.Opened, error) {
+	opened, err := a.ring.OpenItem(text, at, hint)
+	clear(opened.Value)
+	return "", opened, err
+}
+
+// each calls f with every value of a SealedSecret, and the fingerprint of the
+// key that opened the one before, and stops at the first error.
+func (a *api) each(d *document, f func(text string, at sealer.Place, hint string) (string, sealer.Opened, error)) ([]string, error) {
 	a.slots <- struct{}{}
 	defer func() { <-a.slots }()
-	var values []string
+	var results []string
 	hint := ""
 	all := d.items
 	if d.whole != nil {
@@ -139,18 +139,14 @@ func (a *api) open(d *document) ([]string, error) {
 		all = []span{*d.whole}
 	}
 	for _, item := range all {
-		sealed, err := base64.StdEncoding.DecodeString(item.value)
-		if err != nil {
-			return nil, err
-		}
-		opened, err := a.ring.Open(sealed, d.at, hint)
+		result, opened, err := f(item.value, sealer.Place{Binding: d.at, Item: item.name}, hint)
 		if err != nil {
 			return nil, err
 		}
 		hint = opened.Fingerprint
-		values = append(values, string(opened.Value))
+		results = append(results, result)
 	}
-	return values, nil
+	return results, nil
 }
 
 func busy(w http.ResponseWriter) {

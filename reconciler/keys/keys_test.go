@@ -133,6 +133,19 @@ func active() map[string]string {
 	return map[string]string{bitnamiv1alpha1.LabelSealingKey: bitnamiv1alpha1.LabelSealingKeyActive}
 }
 
+func fingerprint(t *testing.T, text []byte) string {
+	t.Helper()
+	cert, err := sealer.ParseCertificate(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := sealer.Fingerprint(cert.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
 func newKey(t *testing.T) (key, cert []byte) {
 	t.Helper()
 	private, c, err := sealer.NewCertificate(2048, time.Hour, "")
@@ -241,17 +254,17 @@ func TestKeysFollowSecrets(t *testing.T) {
 	key, cert := newKey(t)
 	s := b.keySecret("restored", active(), key, cert)
 	eventually(t, "a key that is added", func() bool { return c.Ring.Len() == 3 })
-	added, _ := c.Ring.Newest()
+	added := fingerprint(t, cert)
 
 	b.label(s, "compromised")
-	eventually(t, "a key to be retired", func() bool { return c.Ring.Retired(added.Fingerprint) })
-	if newest, ok := c.Ring.Newest(); !ok || newest.Fingerprint == added.Fingerprint {
+	eventually(t, "a key to be retired", func() bool { return c.Ring.Retired(added) })
+	if newest, ok := c.Ring.Newest(); !ok || newest.Fingerprint == added {
 		t.Error("a retired key is published")
 	}
 	b.label(s, "other")
 	eventually(t, "a key with another label to go", func() bool { return c.Ring.Len() == 2 })
 	b.label(s, "active")
-	eventually(t, "a key that is taken back", func() bool { return c.Ring.Len() == 3 && !c.Ring.Retired(added.Fingerprint) })
+	eventually(t, "a key that is taken back", func() bool { return c.Ring.Len() == 3 && !c.Ring.Retired(added) })
 	if err := b.Delete(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
