@@ -5,8 +5,10 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	bitnamiv1alpha1 "github.com/lockstep-dev/lockstep/apis/bitnami/v1alpha1"
 )
@@ -71,4 +73,12 @@ func ParsePairs(text string) (map[string]string, error) {
 		pairs[name] = strings.TrimSpace(value)
 	}
 	return pairs, nil
+}
+
+// Retire returns the patch that retires the key of a Secret, unless someone
+// changed the Secret meanwhile.
+func Retire(secret *corev1.Secret) client.Patch {
+	before := secret.DeepCopy()
+	metav1.SetMetaDataLabel(&secret.ObjectMeta, bitnamiv1alpha1.LabelSealingKey, bitnamiv1alpha1.LabelSealingKeyRetired)
+	return client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 }

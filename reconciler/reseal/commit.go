@@ -3,7 +3,6 @@ package reseal
 import (
 	"bytes"
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -191,8 +190,6 @@ func newSSHSigner(key, passphrase []byte) (signer, error) {
 	}
 	return func(commit []byte) (string, error) { return sshSignature(private, commit) }, nil
 }
-
-var errNoFiles = errors.New("there is nothing to commit")
 
 // message is the text of a commit: what, how much, and with which key.
 func message(subject string, steps []*Step, key string) string {

@@ -325,4 +325,3 @@ func Needed(steps []*Step) (needed map[string]int, unknown int) {
 	}
 	return needed, unknown
 }
-

@@ -202,6 +202,11 @@ type ResealStatus struct {
 	// +optional
 	Commit *CommitStatus `json:"commit,omitempty"`
 
+	// unneeded are the older keys, not retired yet, that nothing in the cluster
+	// and at that revision needs.
+	// +optional
+	Unneeded []string `json:"unneeded,omitempty"`
+
 	// retired are the keys that this Reseal has retired.
 	// +optional
 	Retired []string `json:"retired,omitempty"`
