@@ -30,9 +30,7 @@ type options struct {
 	leaderElect bool
 	logLevel    string
 
-	keyPrefix string
-	keySize   int
-	keyTTL    time.Duration
+	keyOptions
 
 	syncAccount             string
 	allowCrossNamespaceRefs bool
@@ -47,6 +45,9 @@ func parse(args []string) (*options, error) {
 	o := &options{}
 	fs := flag.NewFlagSet("controller", flag.ContinueOnError)
 	o.bind(fs)
+	if err := environment(fs); err != nil {
+		return nil, err
+	}
 	if err := fs.Parse(args); err != nil {
 		return nil, err
 	}
@@ -67,9 +68,7 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.BoolVar(&o.leaderElect, "leader-elect", true, "let only one replica work")
 	fs.StringVar(&o.logLevel, "log-level", "info", "debug, info or error")
 
-	fs.StringVar(&o.keyPrefix, "key-prefix", "sealed-secrets-key", "prefix of the names of sealing keys")
-	fs.IntVar(&o.keySize, "key-size", 4096, "size of a new sealing key, in bits")
-	fs.DurationVar(&o.keyTTL, "key-ttl", 10*365*24*time.Hour, "validity of a new sealing key's certificate")
+	o.keyOptions.bind(fs)
 
 	fs.StringVar(&o.syncAccount, "sync-account", "", "NAMESPACE/NAME of the ServiceAccount that applies for a Kustomization without a serviceAccountName; empty is the controller's own")
 	fs.BoolVar(&o.allowCrossNamespaceRefs, "allow-cross-namespace-refs", false, "let a Kustomization refer to sources and Kustomizations of other namespaces, as Flux does by default")

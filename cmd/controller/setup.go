@@ -13,6 +13,7 @@ import (
 
 	bitnamiv1alpha1 "github.com/lockstep-dev/lockstep/apis/bitnami/v1alpha1"
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
+	lockstepv1alpha1 "github.com/lockstep-dev/lockstep/apis/lockstep/v1alpha1"
 	"github.com/lockstep-dev/lockstep/externalsecrets/pull"
 	"github.com/lockstep-dev/lockstep/externalsecrets/stores"
 	"github.com/lockstep-dev/lockstep/providers"
@@ -22,6 +23,7 @@ import (
 	"github.com/lockstep-dev/lockstep/reconciler/apply"
 	"github.com/lockstep-dev/lockstep/reconciler/keys"
 	"github.com/lockstep-dev/lockstep/reconciler/kustomization"
+	"github.com/lockstep-dev/lockstep/reconciler/reseal"
 	"github.com/lockstep-dev/lockstep/reconciler/sealedsecret"
 	"github.com/lockstep-dev/lockstep/reconciler/source"
 	"github.com/lockstep-dev/lockstep/sealer"
@@ -31,7 +33,7 @@ import (
 func newScheme() *runtime.Scheme {
 	s := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		clientgoscheme.AddToScheme, sourcev1.AddToScheme, kustomizev1.AddToScheme, bitnamiv1alpha1.AddToScheme, esv1.AddToScheme,
+		clientgoscheme.AddToScheme, sourcev1.AddToScheme, kustomizev1.AddToScheme, bitnamiv1alpha1.AddToScheme, esv1.AddToScheme, lockstepv1alpha1.AddToScheme,
 	} {
 		utilruntime.Must(add(s)) // fails only if a kind is registered twice
 	}
@@ -52,6 +54,10 @@ func setup(mgr ctrl.Manager, o *options) error {
 	if err != nil {
 		return err
 	}
+	renewal, err := o.renewal()
+	if err != nil {
+		return err
+	}
 	c, reader, metadata := mgr.GetClient(), mgr.GetAPIReader(), mgr.GetCache()
 	events := mgr.GetEventRecorderFor("lockstep") //nolint:staticcheck // SA1019: the new events API has no counterpart of the series that people's dashboards read
 	refs := reconciler.References{AllowCrossNamespace: o.allowCrossNamespaceRefs}
@@ -62,8 +68,9 @@ func setup(mgr ctrl.Manager, o *options) error {
 	for _, r := range []interface{ SetupWithManager(ctrl.Manager) error }{
 		&source.Controller{Client: c, Metadata: metadata, Secrets: reader, Recorder: events, Store: sources, AllowHTTPCredentials: o.allowHTTPCredentials},
 		&kustomization.Controller{Client: c, Metadata: metadata, Recorder: events, Sources: sources, Clients: clients, Account: account, References: refs},
-		&keys.Controller{Client: c, Reader: reader, Ring: ring, Namespace: o.namespace, Prefix: o.keyPrefix, KeySize: o.keySize, TTL: o.keyTTL, Addr: o.sealingAddr},
+		&keys.Controller{Client: c, Reader: reader, Ring: ring, Namespace: o.namespace, Prefix: o.keyPrefix, KeySize: o.keySize, TTL: o.keyTTL, Renewal: renewal, Addr: o.sealingAddr},
 		&sealedsecret.Controller{Client: c, Reader: reader, Recorder: events, Keys: ring},
+		&reseal.Controller{Client: c, Secrets: reader, Recorder: events, Ring: ring, Namespace: o.namespace, AllowHTTPCredentials: o.allowHTTPCredentials},
 		&stores.Controller{Client: c, Recorder: events, Stores: open},
 		&pull.Controller{Client: c, Reader: reader, Metadata: metadata, Recorder: events, Stores: open, Namespace: o.namespace},
 	} {
