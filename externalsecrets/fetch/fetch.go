@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
@@ -48,7 +49,9 @@ func (r Read) FindPath() string {
 
 // Plain reports whether r reads the value of one secret, and so can be read
 // together with others.
-func (r Read) Plain() bool { return !r.Metadata && r.Find == "" && r.Generator == (esv1.GeneratorRef{}) }
+func (r Read) Plain() bool {
+	return !r.Metadata && r.Find == "" && r.Generator == (esv1.GeneratorRef{})
+}
 
 // String names the read in messages.
 func (r Read) String() string {
@@ -82,6 +85,7 @@ type item struct {
 	read  Read
 	ref   esv1.RemoteRef
 	key   string // in the Secret; "" takes every key of the value
+	steps []step // that change the keys
 }
 
 // New plans the reads of spec, or returns ErrUnsupported with the path of the
@@ -92,12 +96,11 @@ func New(spec *esv1.ExternalSecretSpec) (*Plan, error) {
 	}
 	p := &Plan{}
 	for i := range spec.DataFrom {
-		d := &spec.DataFrom[i]
-		p.add(item{
-			field: fmt.Sprintf("spec.dataFrom[%d].extract", i),
-			read:  readOf(spec, d.SourceRef, d.Extract),
-			ref:   *d.Extract,
-		})
+		entry, err := dataFrom(spec, i)
+		if err != nil {
+			return nil, err
+		}
+		p.add(entry)
 	}
 	for i := range spec.Data {
 		d := &spec.Data[i]
@@ -109,6 +112,57 @@ func New(spec *esv1.ExternalSecretSpec) (*Plan, error) {
 		})
 	}
 	return p, nil
+}
+
+// dataFrom is one entry of spec.dataFrom.
+func dataFrom(spec *esv1.ExternalSecretSpec, i int) (item, error) {
+	d := &spec.DataFrom[i]
+	field := fmt.Sprintf("spec.dataFrom[%d]", i)
+	steps, err := newSteps(field, d.Rewrite)
+	if err != nil {
+		return item{}, err
+	}
+	switch {
+	case d.Extract != nil:
+		return item{field: field + ".extract", read: readOf(spec, d.SourceRef, d.Extract), ref: *d.Extract, steps: steps}, nil
+	case d.Find != nil:
+		query, err := queryOf(field, d.Find)
+		if err != nil {
+			return item{}, err
+		}
+		return item{field: field + ".find", read: Read{Store: storeOf(spec, d.SourceRef), Find: query}, ref: esv1.RemoteRef{Conversion: d.Find.Conversion}, steps: steps}, nil
+	default:
+		ref := *d.SourceRef.GeneratorRef
+		if ref.APIVersion == "" {
+			ref.APIVersion = GeneratorVersion
+		}
+		return item{field: field + ".sourceRef.generatorRef", read: Read{Generator: ref}, steps: steps}, nil
+	}
+}
+
+// GeneratorVersion is the apiVersion of a generatorRef that names none.
+const GeneratorVersion = "generators.external-secrets.io/v1alpha1"
+
+// queryOf writes a find as one string, the same for the same find.
+func queryOf(field string, f *esv1.Find) (string, error) {
+	q := Query{Tags: f.Tags}
+	if f.Path != nil {
+		q.Path = *f.Path
+	}
+	if f.Name != nil {
+		q.Name = f.Name.RegExp
+		if _, err := regexp.Compile(q.Name); err != nil {
+			return "", fmt.Errorf("%s.find.name.regexp: %w: it is not a regular expression: correct it", field, providers.ErrInvalid)
+		}
+	}
+	if f.Name == nil && len(f.Tags) == 0 && f.Path == nil {
+		return "", fmt.Errorf("%s.find: %w: set name, tags or path: there is nothing to look for", field, providers.ErrInvalid)
+	}
+	text, err := json.Marshal(q)
+	if err != nil {
+		return "", fmt.Errorf("%s.find: %w: %w", field, providers.ErrInvalid, err)
+	}
+	return string(text), nil
 }
 
 // Stores returns the stores that spec names, each once, whether or not the
@@ -145,7 +199,7 @@ func (p *Plan) add(i item) {
 }
 
 func readOf(spec *esv1.ExternalSecretSpec, source *esv1.SourceRef, ref *esv1.RemoteRef) Read {
-	return Read{Store: storeOf(spec, source), Ref: providers.Ref{Path: ref.Key, Version: ref.Version}}
+	return Read{Store: storeOf(spec, source), Ref: providers.Ref{Path: ref.Key, Version: ref.Version}, Metadata: ref.MetadataPolicy == esv1.MetadataPolicyFetch}
 }
 
 // storeOf returns the store of an entry, with its kind spelled out.
@@ -162,37 +216,24 @@ func storeOf(spec *esv1.ExternalSecretSpec, source *esv1.SourceRef) esv1.SecretS
 
 // supported refuses what would otherwise be ignored.
 func supported(spec *esv1.ExternalSecretSpec) error {
-	refuse := func(path string, args ...any) error {
-		return fmt.Errorf(path+" is %w: remove it; nothing was changed", append(args, ErrUnsupported)...)
-	}
-	if spec.SyncWindows != nil {
-		return refuse("spec.syncWindows")
-	}
 	if spec.Target.Manifest != nil {
-		return refuse("spec.target.manifest")
+		// It would let whoever may write an ExternalSecret make any object with
+		// the controller's rights.
+		return fmt.Errorf("spec.target.manifest is %w: remove it, and write a Secret; nothing was changed", ErrUnsupported)
 	}
 	for i := range spec.Data {
-		d := &spec.Data[i]
-		if d.SourceRef != nil && d.SourceRef.GeneratorRef != nil {
-			return refuse("spec.data[%d].sourceRef.generatorRef", i)
-		}
-		if d.RemoteRef.MetadataPolicy == esv1.MetadataPolicyFetch {
-			return refuse("spec.data[%d].remoteRef.metadataPolicy: Fetch", i)
+		if d := &spec.Data[i]; d.SourceRef != nil && d.SourceRef.GeneratorRef != nil {
+			return fmt.Errorf("spec.data[%d].sourceRef.generatorRef is %w: move it to spec.dataFrom, which takes generators; nothing was changed", i, ErrUnsupported)
 		}
 	}
 	for i := range spec.DataFrom {
 		d := &spec.DataFrom[i]
+		generates := d.SourceRef != nil && d.SourceRef.GeneratorRef != nil
 		switch {
-		case d.SourceRef != nil && d.SourceRef.GeneratorRef != nil:
-			return refuse("spec.dataFrom[%d].sourceRef.generatorRef", i)
-		case d.Find != nil:
-			return refuse("spec.dataFrom[%d].find", i)
-		case len(d.Rewrite) > 0:
-			return refuse("spec.dataFrom[%d].rewrite", i)
-		case d.Extract == nil:
-			return fmt.Errorf("spec.dataFrom[%d].extract: %w: an entry of dataFrom needs it", i, providers.ErrInvalid)
-		case d.Extract.MetadataPolicy == esv1.MetadataPolicyFetch:
-			return refuse("spec.dataFrom[%d].extract.metadataPolicy: Fetch", i)
+		case d.Extract == nil && d.Find == nil && !generates:
+			return fmt.Errorf("spec.dataFrom[%d]: %w: set extract, find or sourceRef.generatorRef", i, providers.ErrInvalid)
+		case d.Extract != nil && d.Find != nil, generates && (d.Extract != nil || d.Find != nil):
+			return fmt.Errorf("spec.dataFrom[%d]: %w: set one of extract, find and sourceRef.generatorRef only", i, providers.ErrInvalid)
 		}
 	}
 	return complete(spec)
@@ -216,6 +257,9 @@ func complete(spec *esv1.ExternalSecretSpec) error {
 		}
 	}
 	for i := range spec.DataFrom {
+		if s := spec.DataFrom[i].SourceRef; s != nil && s.GeneratorRef != nil {
+			continue
+		}
 		if storeOf(spec, spec.DataFrom[i].SourceRef).Name == "" {
 			return fmt.Errorf("spec.dataFrom[%d]: %w: no store is named: set spec.secretStoreRef", i, providers.ErrInvalid)
 		}

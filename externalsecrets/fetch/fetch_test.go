@@ -11,6 +11,7 @@ import (
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	"github.com/lockstep-dev/lockstep/externalsecrets/fetch"
+	"github.com/lockstep-dev/lockstep/externalsecrets/template"
 	"github.com/lockstep-dev/lockstep/providers"
 )
 
@@ -60,15 +61,16 @@ func TestNewRefuses(t *testing.T) {
 		spec, want string
 		err        error
 	}{
-		"SyncWindows":   {"syncWindows: {kind: allow, windows: []}", "spec.syncWindows", fetch.ErrUnsupported},
 		"Manifest":      {"target: {manifest: {apiVersion: v1, kind: ConfigMap}}", "spec.target.manifest", fetch.ErrUnsupported},
 		"DataGenerator": {"data: [{secretKey: a, remoteRef: {key: a}, sourceRef: {generatorRef: {kind: UUID, name: a}}}]", "spec.data[0].sourceRef.generatorRef", fetch.ErrUnsupported},
-		"Fetch":         {"data: [{secretKey: a, remoteRef: {key: a}}, {secretKey: b, remoteRef: {key: a, metadataPolicy: Fetch}}]", "spec.data[1].remoteRef.metadataPolicy", fetch.ErrUnsupported},
-		"Find":          {"dataFrom: [{find: {path: a}}]", "spec.dataFrom[0].find", fetch.ErrUnsupported},
-		"Generator":     {"dataFrom: [{sourceRef: {generatorRef: {kind: UUID, name: a}}}]", "spec.dataFrom[0].sourceRef.generatorRef", fetch.ErrUnsupported},
-		"Rewrite":       {"dataFrom: [{extract: {key: a}, rewrite: [{regexp: {source: a, target: b}}]}]", "spec.dataFrom[0].rewrite", fetch.ErrUnsupported},
-		"ExtractFetch":  {"dataFrom: [{extract: {key: a, metadataPolicy: Fetch}}]", "spec.dataFrom[0].extract.metadataPolicy", fetch.ErrUnsupported},
-		"NoExtract":     {"dataFrom: [{}]", "spec.dataFrom[0].extract", providers.ErrInvalid},
+		"FindNothing":   {oneStore + "dataFrom: [{find: {}}]", "spec.dataFrom[0].find", providers.ErrInvalid},
+		"FindRegexp":    {oneStore + "dataFrom: [{find: {name: {regexp: '('}}}]", "spec.dataFrom[0].find.name.regexp", providers.ErrInvalid},
+		"Rewrite":       {oneStore + "dataFrom: [{extract: {key: a}, rewrite: [{regexp: {source: '(', target: b}}]}]", "spec.dataFrom[0].rewrite[0].regexp.source", providers.ErrInvalid},
+		"Transform":     {oneStore + "dataFrom: [{extract: {key: a}, rewrite: [{transform: {template: '{{ nope }}'}}]}]", "spec.dataFrom[0].rewrite[0].transform.template", template.ErrInvalid},
+		"MergeInto":     {oneStore + "dataFrom: [{extract: {key: a}, rewrite: [{merge: {strategy: JSON}}]}]", "spec.dataFrom[0].rewrite[0].merge.into", providers.ErrInvalid},
+		"Step":          {oneStore + "dataFrom: [{extract: {key: a}, rewrite: [{}]}]", "spec.dataFrom[0].rewrite[0]", providers.ErrInvalid},
+		"Both":          {oneStore + "dataFrom: [{extract: {key: a}, find: {path: a}}]", "spec.dataFrom[0]", providers.ErrInvalid},
+		"NoExtract":     {"dataFrom: [{}]", "spec.dataFrom[0]", providers.ErrInvalid},
 		"Nothing":       {"{}", "spec.data", providers.ErrInvalid},
 		"Twice":         {oneStore + "data: [{secretKey: a, remoteRef: {key: a}}, {secretKey: a, remoteRef: {key: b}}]", "spec.data[1].secretKey", providers.ErrInvalid},
 		"NoStore":       {"data: [{secretKey: a, remoteRef: {key: a}}]", "spec.secretStoreRef", providers.ErrInvalid},
@@ -116,7 +118,7 @@ func TestValues(t *testing.T) {
 		"ExtractDecode":  {spec: from(", decodingStrategy: Base64"), value: `{"a":"YWRh"}`, want: map[string]string{"a": "ada"}},
 		"ExtractConvert": {spec: from(""), value: `{"a/b c":"x"}`, want: map[string]string{"a_b_c": "x"}},
 		"ExtractUnicode": {spec: from(", conversionStrategy: Unicode"), value: `{"a/b":"x"}`, want: map[string]string{"a_U002f_b": "x"}},
-		"ExtractClash":   {spec: from(""), value: `{"a/b":"canary","a b":"y"}`, err: fetch.ErrMalformed, message: `keys "a/b" and "a b" both become "a_b"`},
+		"ExtractClash":   {spec: from(""), value: `{"a/b":"canary","a b":"y"}`, err: fetch.ErrMalformed, message: `keys "a b" and "a/b" both become "a_b"`},
 		"ExtractList":    {spec: from(""), value: `["canary"]`, err: fetch.ErrMalformed, message: "spec.dataFrom[0].extract"},
 		"LaterWins":      {spec: oneStore + "dataFrom: [{extract: {key: db}}]\ndata: [{secretKey: a, remoteRef: {key: db, property: b}}]", value: `{"a":"1","b":"2"}`, want: map[string]string{"a": "2", "b": "2"}},
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -35,17 +36,12 @@ func (i *item) values(result Result) (map[string][]byte, error) {
 	if result.Err != nil {
 		return nil, i.explain(result.Err)
 	}
-	value := result.Value.Bytes()
-	if i.ref.Property != "" {
-		var err error
-		if value, err = property(value, i.ref.Property); err != nil {
-			return nil, fmt.Errorf("%s.property: %w in secret %s of %s %q: correct the property, or add it there", i.field, err, i.read, i.read.Store.Kind, i.read.Store.Name)
-		}
+	made, err := i.raw(result)
+	if err != nil {
+		return nil, err
 	}
-	made := map[string][]byte{i.key: value}
 	if i.key == "" {
-		var err error
-		if made, err = i.extract(value); err != nil {
+		if made, err = i.keys(made); err != nil {
 			return nil, err
 		}
 	}
@@ -59,8 +55,67 @@ func (i *item) values(result Result) (map[string][]byte, error) {
 	return made, nil
 }
 
+// raw takes the values out of a result, with the names that they have there.
+func (i *item) raw(result Result) (map[string][]byte, error) {
+	if result.Values != nil {
+		made := make(map[string][]byte, len(result.Values))
+		for name, value := range result.Values {
+			made[name] = value.Bytes()
+		}
+		return made, nil
+	}
+	value := result.Value.Bytes()
+	if i.ref.Property != "" {
+		var err error
+		if value, err = property(value, i.ref.Property); err != nil {
+			return nil, fmt.Errorf("%s.property: %w in secret %s of %s %q: correct the property, or add it there", i.field, err, i.read, i.read.Store.Kind, i.read.Store.Name)
+		}
+	}
+	if i.key != "" {
+		return map[string][]byte{i.key: value}, nil
+	}
+	return i.extract(value)
+}
+
+// keys turns names into keys of a Secret: by the steps of the spec, or else by
+// its conversion strategy.
+func (i *item) keys(in map[string][]byte) (map[string][]byte, error) {
+	for n, s := range i.steps {
+		var err error
+		if in, err = s(in); err != nil {
+			return nil, fmt.Errorf("%s: step %d of rewrite: %w", i.field, n, err)
+		}
+	}
+	out, from := make(map[string][]byte, len(in)), map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(in)) {
+		key := name
+		if len(i.steps) == 0 {
+			key = convert(name, i.ref.ConversionStrategy)
+		}
+		if other, ok := from[key]; ok {
+			return nil, fmt.Errorf("%s: %w: keys %q and %q both become %q: set conversionStrategy: Unicode, or rename one", i.field, ErrMalformed, other, name, key)
+		}
+		switch {
+		case key == "": // no Secret can have it; External Secrets Operator drops it, too
+			continue
+		case len(key) > maxKey:
+			return nil, fmt.Errorf("%s: %w: key %q is longer than the %d bytes that a Secret allows: rename it", i.field, ErrMalformed, key, maxKey)
+		case convert(key, "") != key:
+			return nil, fmt.Errorf("%s: %w: key %q has characters that a Secret does not allow, after rewrite: let it make letters, digits, '-', '_' and '.' only", i.field, ErrMalformed, key)
+		}
+		out[key], from[key] = in[name], name
+	}
+	return out, nil
+}
+
+// maxKey is the longest key of a Secret, in bytes.
+const maxKey = 253
+
 // explain says which field could not be read, and what to do about it.
 func (i *item) explain(err error) error {
+	if i.read.Generator.Kind != "" {
+		return fmt.Errorf("%s: %w", i.field, err)
+	}
 	store := fmt.Sprintf("%s %q", i.read.Store.Kind, i.read.Store.Name)
 	switch {
 	case errors.Is(err, providers.ErrNotFound):
@@ -119,25 +174,12 @@ func (i *item) extract(value []byte) (map[string][]byte, error) {
 	if !gjson.ValidBytes(value) || !parsed.IsObject() {
 		return nil, fmt.Errorf("%s: %w: secret %s is not a JSON object: use data to take it as a whole", i.field, ErrMalformed, i.read)
 	}
-	out, from := map[string][]byte{}, map[string]string{}
-	var err error
+	out := map[string][]byte{}
 	parsed.ForEach(func(name, value gjson.Result) bool {
-		if name.String() == "" {
-			return true // no Secret can have it; External Secrets Operator drops it, too
-		}
-		key := convert(name.String(), i.ref.ConversionStrategy)
-		if other, ok := from[key]; ok && other != name.String() {
-			err = fmt.Errorf("%s: %w: keys %q and %q both become %q: set conversionStrategy: Unicode, or rename one", i.field, ErrMalformed, other, name.String(), key)
-			return false
-		}
-		if len(key) > 253 {
-			err = fmt.Errorf("%s: %w: key %q is longer than the 253 bytes that a Secret allows: rename it", i.field, ErrMalformed, key)
-			return false
-		}
-		out[key], from[key] = text(value), name.String()
+		out[name.String()] = text(value)
 		return true
 	})
-	return out, err
+	return out, nil
 }
 
 // convert replaces the characters that a key of a Secret must not have.

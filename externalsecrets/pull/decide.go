@@ -72,7 +72,10 @@ func due(es *esv1.ExternalSecret, m *memory, stores string, now time.Time) bool 
 	if !periodic(es) {
 		return false
 	}
-	return lastRead(es, m).Sub(now) > time.Minute || !now.Before(next(es, m))
+	if now.Before(next(es, m)) && lastRead(es, m).Sub(now) <= time.Minute {
+		return false
+	}
+	return m.windows.admits(now)
 }
 
 // periodic reports whether the store is read every interval.
@@ -138,8 +141,13 @@ func (c *Controller) every(es *esv1.ExternalSecret) time.Duration {
 	now, m := time.Now(), c.memories.of(es) //nolint:forbidigo // the Loop has no clock of its own
 	if periodic(es) {
 		object, at := client.ObjectKeyFromObject(es), next(es, m)
-		c.queue.Expect(object, at, interval(es))
-		c.alarm.set(object, queue.Periodic, max(at.Sub(now), 0))
+		if at.Before(now) {
+			at = now
+		}
+		if at = m.windows.first(at); !at.IsZero() {
+			c.queue.Expect(object, at, interval(es))
+			c.alarm.set(object, queue.Periodic, at.Sub(now))
+		}
 	}
 	// A Secret that someone deletes before the cache ever shows it is missed by
 	// the watch: look once more when the cache has had its time.

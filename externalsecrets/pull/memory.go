@@ -27,6 +27,8 @@ type memory struct {
 	seen  types.UID // of the target that the cache last showed
 	ready outcome   // of the last read or write
 
+	windows *windows // of the spec; nil is any time
+
 	repairs int       // writes in a row against someone else's
 	truce   time.Time // until when the target is left alone
 }

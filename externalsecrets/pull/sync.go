@@ -44,11 +44,16 @@ func (c *Controller) apply(ctx context.Context, es *esv1.ExternalSecret) error {
 	if err != nil {
 		return reconciler.Final(esv1.ReasonSecretSyncedError, err)
 	}
+	windows, err := newWindows(es.Spec.SyncWindows)
+	if err != nil {
+		return reconciler.Final(esv1.ReasonSecretSyncedError, err)
+	}
 	live, err := c.live(ctx, es.Namespace, targetName(es))
 	if err != nil {
 		return reconciler.Temporary(esv1.ReasonSecretSyncedError, err)
 	}
 	r := &run{Controller: c, es: es, memory: c.memories.of(es), plan: plan, live: live, stores: c.versions(ctx, es), now: time.Now()} //nolint:forbidigo // the Loop has no clock of its own
+	r.memory.windows = windows
 	if live != nil {
 		r.memory.seen = live.UID
 	}
@@ -85,7 +90,7 @@ func (c *Controller) versions(ctx context.Context, es *esv1.ExternalSecret) stri
 // answers have come, or it saves someone a request to read now.
 func (r *run) asked(found action) bool {
 	waits, early := r.tickets.has(client.ObjectKeyFromObject(r.es), r.version())
-	return waits || early && found == nothing && periodic(r.es)
+	return waits || early && found == nothing && periodic(r.es) && r.memory.windows.admits(r.now)
 }
 
 // version is what answers of stores are for.

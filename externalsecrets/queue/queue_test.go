@@ -107,7 +107,9 @@ func (stores) Line(_ context.Context, read fetch.Read, _ string) (string, error)
 }
 
 // Get implements queue.Stores.
-func (s stores) Get(_ context.Context, _, _, name string) (providers.Reader, error) { return s[name], nil }
+func (s stores) Get(_ context.Context, _, _, name string) (providers.Reader, error) {
+	return s[name], nil
+}
 
 func read(store, path string) fetch.Read {
 	return fetch.Read{Store: esv1.SecretStoreRef{Name: store}, Ref: providers.Ref{Path: path}}

@@ -162,7 +162,6 @@ func generation(store esv1.GenericStore) string {
 	return fmt.Sprintf("%s/%d", store.GetUID(), store.GetGeneration())
 }
 
-
 func (s *Stores) find(ctx context.Context, kind, namespace, name string) (esv1.GenericStore, error) {
 	var store esv1.GenericStore
 	var obj client.Object

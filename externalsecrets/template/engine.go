@@ -28,9 +28,9 @@ func newEngine(ctx context.Context, values map[string][]byte) *engine {
 
 // render executes one text.
 func (e *engine) render(field, text string) (string, error) {
-	t, err := template.New("").Option("missingkey=error").Funcs(e.funcs).Parse(text)
+	t, err := e.parse(field, text)
 	if err != nil {
-		return "", fmt.Errorf("%s: %w: %s", field, ErrInvalid, parseProblem(err))
+		return "", err
 	}
 	for _, each := range t.Templates() {
 		if each.Tree != nil {
@@ -42,6 +42,14 @@ func (e *engine) render(field, text string) (string, error) {
 		return "", e.explain(field, err)
 	}
 	return out.String(), nil
+}
+
+func (e *engine) parse(field, text string) (*template.Template, error) {
+	t, err := template.New("").Option("missingkey=error").Funcs(e.funcs).Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %s", field, ErrInvalid, parseProblem(err))
+	}
+	return t, nil
 }
 
 // explain says what is known to be safe about why a template failed: the
