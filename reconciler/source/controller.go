@@ -4,6 +4,7 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -113,26 +114,52 @@ func (c *Controller) apply(ctx context.Context, r *sourcev1.GitRepository) error
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout(r))
 	defer cancel()
-	secret, err := c.credentials(ctx, r)
+	f, err := c.fetching(ctx, r)
 	if err != nil {
 		return err
 	}
-	snapshot, err := c.states.of(r).refresh(ctx, fetching{r, secret, c.AllowHTTPCredentials})
+	s := c.states.of(r)
+	snapshot, err := s.refresh(ctx, f)
+	verification(r, s.verified, err)
 	if err != nil {
-		return classify(r, err, secret)
+		return classify(r, err, f)
 	}
-	return c.keep(r, snapshot)
+	c.keep(r, snapshot)
+	return nil
+}
+
+// verification sets what was found of the signatures.
+func verification(r *sourcev1.GitRepository, found string, err error) {
+	conditions := &r.Status.Conditions
+	var refused *untrusted
+	switch {
+	case r.Spec.Verification == nil:
+		apimeta.RemoveStatusCondition(conditions, sourcev1.SourceVerifiedCondition)
+		r.Status.SourceVerificationMode = nil
+	case errors.As(err, &refused):
+		apimeta.SetStatusCondition(conditions, metav1.Condition{
+			Type: sourcev1.SourceVerifiedCondition, Status: metav1.ConditionFalse, Reason: refused.reason,
+			Message: refused.Error(), ObservedGeneration: r.Generation,
+		})
+	case err == nil:
+		apimeta.SetStatusCondition(conditions, metav1.Condition{
+			Type: sourcev1.SourceVerifiedCondition, Status: metav1.ConditionTrue, Reason: meta.SucceededReason,
+			Message: found, ObservedGeneration: r.Generation,
+		})
+		mode := r.Spec.Verification.Mode
+		r.Status.SourceVerificationMode = &mode
+	}
 }
 
 // keep publishes a snapshot, if it is news, and describes it in the status.
-func (c *Controller) keep(r *sourcev1.GitRepository, s Snapshot) error {
+func (c *Controller) keep(r *sourcev1.GitRepository, s Snapshot) {
 	if was, ok := c.Store.Get(sourcev1.GitRepositoryKind, r.Namespace, r.Name); !ok || was != s {
 		c.Store.Put(sourcev1.GitRepositoryKind, r.Namespace, r.Name, s)
 	}
-	r.Status.ObservedIgnore = r.Spec.Ignore
+	r.Status.ObservedIgnore, r.Status.ObservedSparseCheckout = r.Spec.Ignore, r.Spec.SparseCheckout
 	a := r.Status.Artifact
 	if a != nil && a.Revision == s.Revision && a.Digest == s.Tree.Digest() {
-		return nil
+		return
 	}
 	path := fmt.Sprintf("gitrepository/%s/%s/%s", r.Namespace, r.Name, s.Tree.Digest()[len("sha256:"):])
 	size := s.Tree.Size()
@@ -142,7 +169,6 @@ func (c *Controller) keep(r *sourcev1.GitRepository, s Snapshot) error {
 		URL:      "lockstep:///" + path,
 		Revision: s.Revision, Digest: s.Tree.Digest(), Size: &size, LastUpdateTime: metav1.Now(),
 	}
-	return nil
 }
 
 // defaultTimeout is Flux's.

@@ -227,6 +227,17 @@ func (b *bench) file(name string) string {
 	return string(data)
 }
 
+// has reports whether a file is in the tree.
+func (b *bench) has(name string) bool {
+	b.t.Helper()
+	s, ok := b.store.Get("GitRepository", b.ns, "repo")
+	if !ok {
+		b.t.Fatal("the store has no snapshot")
+	}
+	_, err := fs.Stat(s.Tree, name)
+	return err == nil
+}
+
 func TestFollowsABranch(t *testing.T) {
 	b := start(t)
 	repo, first := b.repository("public")
@@ -420,11 +431,14 @@ func TestFailuresSayWhatToDoAndKeepWhatWorks(t *testing.T) {
 			s.SecretRef = &meta.LocalObjectReference{Name: "basic"}
 		}, sourcev1.AuthenticationFailedReason, []string{"http", "--allow-http-credentials"}},
 		{"Submodules", func(s *sourcev1.GitRepositorySpec) { s.RecurseSubmodules = true }, "UnsupportedField", []string{"spec.recurseSubmodules"}},
-		{"Verify", func(s *sourcev1.GitRepositorySpec) {
-			s.Verification = &sourcev1.GitRepositoryVerification{Mode: "HEAD", SecretRef: meta.LocalObjectReference{Name: "x"}}
-		}, "UnsupportedField", []string{"spec.verify"}},
+		{"NoSigners", func(s *sourcev1.GitRepositorySpec) {
+			s.Verification = &sourcev1.GitRepositoryVerification{Mode: "HEAD", SecretRef: meta.LocalObjectReference{Name: "basic"}}
+		}, sourcev1.VerificationError, []string{"spec.verify.secretRef", ".asc", ".sshpub"}},
+		{"NoProxy", func(s *sourcev1.GitRepositorySpec) { s.ProxySecretRef = &meta.LocalObjectReference{Name: "proxy"} },
+			sourcev1.GitOperationFailedReason, []string{"127.0.0.1:1"}},
 	}
 	b.secret("basic", map[string]string{"username": "u", "password": "p"})
+	b.secret("proxy", map[string]string{"address": "http://127.0.0.1:1", "username": "u", "password": "p"})
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
 			b.change(func(r *sourcev1.GitRepository) { tc.change(&r.Spec) })
@@ -437,7 +451,7 @@ func TestFailuresSayWhatToDoAndKeepWhatWorks(t *testing.T) {
 			}
 			b.change(func(r *sourcev1.GitRepository) {
 				r.Spec.URL, r.Spec.Reference, r.Spec.SecretRef = good, &sourcev1.GitRepositoryRef{Branch: "main"}, &meta.LocalObjectReference{Name: "git"}
-				r.Spec.RecurseSubmodules, r.Spec.Verification = false, nil
+				r.Spec.RecurseSubmodules, r.Spec.Verification, r.Spec.ProxySecretRef = false, nil, nil
 			})
 			r := b.ready("main@sha1:" + first)
 			if c := apimeta.FindStatusCondition(r.Status.Conditions, sourcev1.FetchFailedCondition); c != nil {

@@ -14,19 +14,22 @@ import (
 
 // classify tells what can cure a failure: a change of the spec or the Secret,
 // the next interval, or another try.
-func classify(r *sourcev1.GitRepository, err error, secret credentials) error {
+func classify(r *sourcev1.GitRepository, err error, f fetching) error {
 	later := r.Spec.Interval.Duration
 	url := r.Spec.URL
 
 	var (
-		wrong *invalid
-		ref   *refError
-		tree  *treeError
-		host  *hostError
+		wrong   *invalid
+		refused *untrusted
+		ref     *refError
+		tree    *treeError
+		host    *hostError
 	)
 	switch {
 	case errors.As(err, &wrong):
 		return reconciler.Final(wrong.reason, err)
+	case errors.As(err, &refused):
+		return reconciler.Wait(refused.reason, later, fmt.Errorf("%s: %w: sign it with a key of the Secret %s/%s, or add the key there", url, refused, r.Namespace, r.Spec.Verification.SecretRef.Name))
 	case errors.As(err, &ref):
 		return reconciler.Wait(reasonOperation, later, err)
 	case errors.As(err, &host):
@@ -44,7 +47,7 @@ func classify(r *sourcev1.GitRepository, err error, secret credentials) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		return reconciler.Temporary(reasonOperation, fmt.Errorf("%s: no answer within %s: see that the server is well, or raise spec.timeout", url, timeout(r)))
 	default:
-		return reconciler.Temporary(reasonOperation, fmt.Errorf("%s: %s", url, redact(err.Error(), secret)))
+		return reconciler.Temporary(reasonOperation, fmt.Errorf("%s: %s", url, redact(redact(err.Error(), f.secret), f.proxy)))
 	}
 }
 

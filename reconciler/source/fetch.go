@@ -83,8 +83,11 @@ func (s *session) request(t target, was *checkout) (*packp.UploadPackRequest, er
 	alone := t.branch.IsZero() ||
 		s.listed.Capabilities.Supports(capability.AllowReachableSHA1InWant) || s.listed.Capabilities.Supports(capability.AllowTipSHA1InWant)
 	request.Wants = []plumbing.Hash{t.hash}
-	if !alone {
+	switch {
+	case !alone:
 		request.Wants[0] = t.branch
+	case !t.tag.IsZero():
+		request.Wants[0] = t.tag // and with it its commit
 	}
 	if alone && s.listed.Capabilities.Supports(capability.Shallow) {
 		request.Depth = packp.DepthCommits(1)
@@ -120,8 +123,8 @@ func newObjects(was *checkout) (*objects, error) {
 		return o, nil
 	}
 	o.known = was.tree.content()
-	for _, folder := range was.folders {
-		if _, err := o.SetEncodedObject(folder); err != nil {
+	for _, kept := range was.kept {
+		if _, err := o.SetEncodedObject(kept); err != nil {
 			return nil, err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"path"
 	"slices"
 	"strings"
 
@@ -19,44 +20,96 @@ import (
 // repository, and the recursion stays small.
 const maxDepth = 100
 
+// selection is what of a commit is wanted.
+type selection struct {
+	ignore *string  // rules on top of the others
+	sparse []string // folders; none means all
+}
+
 // reader makes a Tree of a commit's tree.
 type reader struct {
+	sparse  []string // clean paths of the folders to read; none means all
 	objects storer.EncodedObjectStorer
 	match   gitignore.Matcher
 	out     *collector
-	folders []plumbing.EncodedObject // every one that was read
+	kept    []plumbing.EncodedObject // the commit, and every folder
 }
 
 // read returns the files of a commit but for those that Flux leaves out by
 // default, that a .sourceignore file names, or that spec.ignore names, in this
 // order: later rules win. Submodules are left out. Files that previous has need
 // not be among the objects.
-func read(objects storer.EncodedObjectStorer, commit plumbing.Hash, ignore *string, previous *Tree) (*checkout, error) {
-	c, err := object.GetCommit(objects, commit)
+func read(objects storer.EncodedObjectStorer, commit plumbing.Hash, sel selection, previous *Tree) (*checkout, error) {
+	raw, err := objects.EncodedObject(plumbing.CommitObject, commit)
 	if err != nil {
 		return nil, fmt.Errorf("read commit %s: %w", commit, err)
 	}
-	r := &reader{objects: objects, out: newCollector(previous)}
+	c, err := object.DecodeCommit(objects, raw)
+	if err != nil {
+		return nil, fmt.Errorf("read commit %s: %w", commit, err)
+	}
+	r := &reader{objects: objects, out: newCollector(previous), kept: []plumbing.EncodedObject{raw}}
 	patterns, err := r.patterns(c.TreeHash, nil)
 	if err != nil {
 		return nil, err
 	}
-	if ignore != nil {
-		patterns = append(patterns, sourceignore.ReadPatterns(strings.NewReader(*ignore), nil)...)
+	if sel.ignore != nil {
+		patterns = append(patterns, sourceignore.ReadPatterns(strings.NewReader(*sel.ignore), nil)...)
 	}
 	r.match = sourceignore.NewDefaultMatcher(patterns, nil)
+	if r.sparse, err = r.folderNames(c, sel.sparse); err != nil {
+		return nil, err
+	}
 	if err := r.folder(c.TreeHash, nil); err != nil {
 		return nil, err
 	}
-	return &checkout{commit: commit, folders: r.folders, tree: r.out.tree()}, nil
+	return &checkout{commit: commit, signed: c, kept: r.kept, tree: r.out.tree()}, nil
 }
 
-// checkout is what is kept of a commit: its files, and the objects that its
-// folders are, so that the next fetch need not bring them again.
+// checkout is what is kept of a commit: its files, and the objects that itself
+// and its folders are, so that the next fetch need not bring them again.
 type checkout struct {
-	commit  plumbing.Hash
-	folders []plumbing.EncodedObject
-	tree    *Tree
+	commit plumbing.Hash
+	signed *object.Commit
+	tag    *object.Tag              // that was fetched; nil for a commit alone
+	kept   []plumbing.EncodedObject // the commit itself, and every folder
+	tree   *Tree
+}
+
+// folderNames returns clean paths of the folders that spec.sparseCheckout names,
+// each of which must be there.
+func (r *reader) folderNames(c *object.Commit, folders []string) ([]string, error) {
+	var names []string
+	for i, folder := range folders {
+		name := strings.TrimPrefix(path.Clean("/"+folder), "/")
+		if name == "" {
+			return nil, nil // the root: everything
+		}
+		root, err := r.open(c.TreeHash, nil)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := root.Tree(name); err != nil {
+			return nil, fmt.Errorf("spec.sparseCheckout[%d]: the repository has no folder %q", i, folder)
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// selected reports whether a path is within a folder to read, or, for a folder,
+// on the way to one. As with git sparse-checkout, the files of the root are.
+func (r *reader) selected(name []string, dir bool) bool {
+	if len(r.sparse) == 0 || len(name) == 1 && !dir {
+		return true
+	}
+	at := strings.Join(name, "/") + "/"
+	for _, s := range r.sparse {
+		if strings.HasPrefix(at, s+"/") || dir && strings.HasPrefix(s+"/", at) {
+			return true
+		}
+	}
+	return false
 }
 
 // open reads a folder.
@@ -77,7 +130,7 @@ func (r *reader) patterns(hash plumbing.Hash, at []string) ([]gitignore.Pattern,
 	if err != nil {
 		return nil, fmt.Errorf("read folder %q: %w", strings.Join(at, "/"), err)
 	}
-	r.folders = append(r.folders, raw)
+	r.kept = append(r.kept, raw)
 	tree, err := r.open(hash, at)
 	if err != nil {
 		return nil, err
@@ -136,7 +189,7 @@ func (r *reader) folder(hash plumbing.Hash, at []string) error {
 	}
 	for _, e := range tree.Entries {
 		name := append(slices.Clip(at), e.Name)
-		if e.Mode == filemode.Submodule || r.match.Match(name, e.Mode == filemode.Dir) {
+		if e.Mode == filemode.Submodule || r.match.Match(name, e.Mode == filemode.Dir) || !r.selected(name, e.Mode == filemode.Dir) {
 			continue
 		}
 		if e.Mode == filemode.Dir {

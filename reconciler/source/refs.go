@@ -18,7 +18,8 @@ import (
 // target is a commit to fetch.
 type target struct {
 	hash plumbing.Hash
-	name string // what the revision begins with; empty for a bare commit
+	name string        // what the revision begins with; empty for a bare commit
+	tag  plumbing.Hash // the annotated tag that points to it; zero if none
 	// branch is where to look for a pinned commit that the server does not give
 	// by itself; empty if hash is what a ref points to.
 	branch plumbing.Hash
@@ -67,7 +68,7 @@ func choose(ref sourcev1.GitRepositoryRef, listed *packp.AdvRefs) (target, error
 		return chooseVersion(ref.SemVer, listed)
 	case ref.Tag != "":
 		hash, err := named(listed, tags+ref.Tag, "spec.ref.tag", "tag", tags)
-		return target{hash: hash, name: ref.Tag}, err
+		return target{hash: hash, name: ref.Tag, tag: annotated(listed, ref.Tag)}, err
 	default:
 		branch := cmp.Or(ref.Branch, defaultBranch)
 		hash, err := named(listed, branches+branch, "spec.ref.branch", "branch", branches)
@@ -116,7 +117,15 @@ func chooseVersion(expression string, listed *packp.AdvRefs) (target, error) {
 		return target{}, fmt.Errorf("spec.ref.semver: no tag is a version within %q; there are %s", expression, some(listed, tags))
 	}
 	hash, err := named(listed, tags+found, "spec.ref.semver", "tag", tags)
-	return target{hash: hash, name: found}, err
+	return target{hash: hash, name: found, tag: annotated(listed, found)}, err
+}
+
+// annotated returns the object that a tag is, if it is one besides its commit.
+func annotated(listed *packp.AdvRefs, tag string) plumbing.Hash {
+	if _, ok := listed.Peeled[tags+tag]; !ok {
+		return plumbing.ZeroHash
+	}
+	return listed.References[tags+tag]
 }
 
 // named returns the commit that a ref points to.

@@ -56,9 +56,15 @@ type invalid struct {
 
 func (e *invalid) Error() string { return e.err.Error() }
 
-// newRemote checks the address and the credentials. insecure allows
-// credentials over http.
-func newRemote(address string, c credentials, timeout time.Duration, insecure bool) (*remote, error) {
+// access is how a repository is reached, besides its address and credentials.
+type access struct {
+	timeout  time.Duration
+	insecure bool        // send credentials over http
+	proxy    credentials // address, username and password; none for no proxy
+}
+
+// newRemote checks the address and the credentials.
+func newRemote(address string, c credentials, a access) (*remote, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" {
 		return nil, &invalid{reasonURL, errors.New("spec.url is not an address: write it as https://HOST/PATH, http://HOST/PATH or ssh://USER@HOST/PATH")}
@@ -70,14 +76,32 @@ func newRemote(address string, c credentials, timeout time.Duration, insecure bo
 	if err != nil {
 		return nil, &invalid{reasonURL, errors.New("spec.url is not an address that Git understands")}
 	}
+	if endpoint.Proxy, err = proxyOptions(a.proxy); err != nil {
+		return nil, err
+	}
 	switch u.Scheme {
 	case "https", "http":
-		return newHTTP(endpoint, c, insecure)
+		return newHTTP(endpoint, c, a.insecure)
 	case "ssh":
-		return newSSH(endpoint, c, timeout)
+		return newSSH(endpoint, c, a.timeout)
 	default:
 		return nil, &invalid{reasonURL, fmt.Errorf("spec.url: %q is not a way to reach a repository: use https, http or ssh", u.Scheme)}
 	}
+}
+
+// Keys of the Secret that spec.proxySecretRef names, besides username and
+// password. They are Flux's.
+const keyAddress = "address"
+
+func proxyOptions(c credentials) (transport.ProxyOptions, error) {
+	if c == nil {
+		return transport.ProxyOptions{}, nil
+	}
+	u, err := url.Parse(string(c[keyAddress]))
+	if err != nil || u.Host == "" {
+		return transport.ProxyOptions{}, &invalid{reasonAuthentication, fmt.Errorf("spec.proxySecretRef: %s is not the address of a proxy: write it as http://HOST:PORT or socks5://HOST:PORT", keyAddress)}
+	}
+	return transport.ProxyOptions{URL: u.String(), Username: string(c[keyUsername]), Password: string(c[keyPassword])}, nil
 }
 
 func newHTTP(endpoint *transport.Endpoint, c credentials, insecure bool) (*remote, error) {
@@ -93,6 +117,15 @@ func newHTTP(endpoint *transport.Endpoint, c credentials, insecure bool) (*remot
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	if t.TLSClientConfig, err = tlsConfig(c); err != nil {
 		return nil, err
+	}
+	if endpoint.Proxy.URL != "" {
+		full, err := endpoint.Proxy.FullURL()
+		if err != nil {
+			return nil, &invalid{reasonAuthentication, errors.New("spec.proxySecretRef: address is not the address of a proxy")}
+		}
+		// Here and not by the library, which would make a transport of its own
+		// that nobody closes.
+		t.Proxy, endpoint.Proxy = http.ProxyURL(full), transport.ProxyOptions{}
 	}
 	// No Timeout: a large pack takes as long as spec.timeout allows.
 	client := &http.Client{Transport: t}

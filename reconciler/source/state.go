@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
+	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+	"github.com/go-git/go-git/v5/plumbing/object"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,9 +30,15 @@ type state struct {
 	snapshot Snapshot
 	checkout *checkout // that the snapshot is of; nil before the first
 	received int       // objects in the last pack
+	verified string    // what was found of its signatures
 
-	secretVersion string
-	secret        credentials
+	secrets map[string]secret // by field
+}
+
+// secret is the content of a Secret, and the state in which it was read.
+type secret struct {
+	version string
+	data    credentials
 }
 
 type states struct {
@@ -60,15 +69,18 @@ func (s *states) forget(key types.NamespacedName) {
 type fetching struct {
 	*sourcev1.GitRepository
 	secret   credentials
+	signers  credentials // of spec.verify
+	proxy    credentials
 	insecure bool
 }
 
 // of names what, besides the commit, decides how the tree looks.
 func (f fetching) of() string {
-	if f.Spec.Ignore == nil {
-		return f.Spec.URL
+	of := f.Spec.URL + "\n" + strings.Join(f.Spec.SparseCheckout, "\n")
+	if f.Spec.Ignore != nil {
+		of += "\n\n" + *f.Spec.Ignore
 	}
-	return f.Spec.URL + "\n" + *f.Spec.Ignore
+	return of
 }
 
 func (f fetching) ref() sourcev1.GitRepositoryRef {
@@ -82,7 +94,7 @@ func (f fetching) ref() sourcev1.GitRepositoryRef {
 // pins a commit that is there already, with one if nothing changed, and with
 // two else.
 func (s *state) refresh(ctx context.Context, f fetching) (Snapshot, error) {
-	r, err := newRemote(f.Spec.URL, f.secret, timeout(f.GitRepository), f.insecure)
+	r, err := newRemote(f.Spec.URL, f.secret, access{timeout: timeout(f.GitRepository), insecure: f.insecure, proxy: f.proxy})
 	if err != nil {
 		return Snapshot{}, err
 	}
@@ -91,8 +103,8 @@ func (s *state) refresh(ctx context.Context, f fetching) (Snapshot, error) {
 	if err != nil {
 		return Snapshot{}, &refError{err}
 	}
-	if isPinned && s.has(f, commit) && s.snapshot.Revision == (target{hash: commit, name: f.ref().Branch}).revision() {
-		return s.snapshot, nil
+	if t := (target{hash: commit, name: f.ref().Branch}); isPinned && s.has(f, commit) && s.snapshot.Revision == t.revision() {
+		return s.keep(f, t, s.checkout)
 	}
 	session, err := r.open()
 	if err != nil {
@@ -104,8 +116,12 @@ func (s *state) refresh(ctx context.Context, f fetching) (Snapshot, error) {
 		return Snapshot{}, err
 	}
 	if s.has(f, found.hash) {
-		s.snapshot.Revision = found.revision()
-		return s.snapshot, nil
+		if found.tag.IsZero() {
+			s.checkout.tag = nil // or its signature would go on counting
+		}
+		if s.hasTag(found.tag) {
+			return s.keep(f, found, s.checkout)
+		}
 	}
 	next, err := s.fetch(ctx, session, f, found)
 	if errors.Is(err, errGap) {
@@ -115,8 +131,27 @@ func (s *state) refresh(ctx context.Context, f fetching) (Snapshot, error) {
 	if err != nil {
 		return Snapshot{}, err
 	}
-	s.of, s.checkout, s.snapshot = f.of(), next, Snapshot{Revision: found.revision(), Tree: next.tree}
+	return s.keep(f, found, next)
+}
+
+// keep makes a checkout the newest one, if its signatures are as f wants them.
+func (s *state) keep(f fetching, t target, c *checkout) (Snapshot, error) {
+	s.verified = ""
+	if v := f.Spec.Verification; v != nil {
+		var err error
+		if s.verified, err = c.verify(v.Mode, f.signers); err != nil {
+			return Snapshot{}, err
+		}
+	}
+	s.of, s.checkout, s.snapshot = f.of(), c, Snapshot{Revision: t.revision(), Tree: c.tree}
 	return s.snapshot, nil
+}
+
+func (s *state) hasTag(tag plumbing.Hash) bool {
+	if s.checkout.tag == nil {
+		return tag.IsZero()
+	}
+	return s.checkout.tag.Hash == tag
 }
 
 // has reports whether the snapshot is of a commit, as f wants it.
@@ -135,9 +170,14 @@ func (s *state) fetch(ctx context.Context, session *session, f fetching, t targe
 	if err != nil {
 		return nil, gap(was, err)
 	}
-	next, err := read(objects, t.hash, f.Spec.Ignore, tree)
+	next, err := read(objects, t.hash, selection{ignore: f.Spec.Ignore, sparse: f.Spec.SparseCheckout}, tree)
 	if err != nil {
 		return nil, gap(was, &treeError{err})
+	}
+	if !t.tag.IsZero() {
+		if next.tag, err = object.GetTag(objects, t.tag); err != nil {
+			return nil, gap(was, &treeError{fmt.Errorf("read tag %s: %w", t.name, err)})
+		}
 	}
 	s.received = session.received
 	ctrl.LoggerFrom(ctx).Info("fetched", "revision", t.revision(), "objects", s.received, "files", len(next.tree.files))
@@ -162,32 +202,51 @@ type treeError struct{ err error }
 func (e *treeError) Error() string { return e.err.Error() }
 func (e *treeError) Unwrap() error { return e.err }
 
-// credentials returns the values of the Secret that the spec names. They are
-// read when the Secret's metadata changes, and then once.
-func (c *Controller) credentials(ctx context.Context, r *sourcev1.GitRepository) (credentials, error) {
-	if r.Spec.SecretRef == nil {
+// secret returns the values of a Secret that a field names. They are read when
+// the Secret's metadata changes, and then once.
+func (c *Controller) secret(ctx context.Context, r *sourcev1.GitRepository, field string, ref *meta.LocalObjectReference) (credentials, error) {
+	if ref == nil {
 		return nil, nil
 	}
-	key := client.ObjectKey{Namespace: r.Namespace, Name: r.Spec.SecretRef.Name}
+	key := client.ObjectKey{Namespace: r.Namespace, Name: ref.Name}
 	m := &metav1.PartialObjectMetadata{}
 	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
 	err := c.Metadata.Get(ctx, key, m)
 	if apierrors.IsNotFound(err) {
-		return nil, reconciler.Wait(reasonAuthentication, 0, fmt.Errorf("spec.secretRef: the Secret %s does not exist: create it", key))
+		return nil, reconciler.Wait(reasonAuthentication, 0, fmt.Errorf("%s: the Secret %s does not exist: create it", field, key))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("look up Secret %s: %w", key, err)
 	}
 	s, version := c.states.of(r), string(m.UID)+"/"+m.ResourceVersion
-	if s.secretVersion == version {
-		return s.secret, nil
+	if known, ok := s.secrets[field]; ok && known.version == version {
+		return known.data, nil
 	}
-	var secret corev1.Secret
-	if err := c.Secrets.Get(ctx, key, &secret); err != nil {
+	var found corev1.Secret
+	if err := c.Secrets.Get(ctx, key, &found); err != nil {
 		return nil, reconciler.Temporary(reasonAuthentication, fmt.Errorf("read Secret %s: %w", key, err))
 	}
-	s.secretVersion, s.secret = version, secret.Data
-	return s.secret, nil
+	if s.secrets == nil {
+		s.secrets = map[string]secret{}
+	}
+	s.secrets[field] = secret{version, found.Data}
+	return found.Data, nil
+}
+
+// fetching reads all that the spec refers to.
+func (c *Controller) fetching(ctx context.Context, r *sourcev1.GitRepository) (fetching, error) {
+	f := fetching{GitRepository: r, insecure: c.AllowHTTPCredentials}
+	var err error
+	if f.secret, err = c.secret(ctx, r, "spec.secretRef", r.Spec.SecretRef); err != nil {
+		return f, err
+	}
+	if f.proxy, err = c.secret(ctx, r, "spec.proxySecretRef", r.Spec.ProxySecretRef); err != nil {
+		return f, err
+	}
+	if r.Spec.Verification != nil {
+		f.signers, err = c.secret(ctx, r, "spec.verify.secretRef", &r.Spec.Verification.SecretRef)
+	}
+	return f, err
 }
 
 // supported refuses the fields that nothing here acts on.
@@ -199,11 +258,8 @@ func supported(r *sourcev1.GitRepository) error {
 	}{
 		{r.Spec.Provider != "" && r.Spec.Provider != sourcev1.GitProviderGeneric, "spec.provider", "use generic, with a Secret in spec.secretRef"},
 		{r.Spec.ServiceAccountName != "", "spec.serviceAccountName", "use a Secret in spec.secretRef"},
-		{r.Spec.Verification != nil, "spec.verify", "remove it: signatures are not checked"},
-		{r.Spec.ProxySecretRef != nil, "spec.proxySecretRef", "set HTTPS_PROXY for the controller"},
 		{r.Spec.RecurseSubmodules, "spec.recurseSubmodules", "make a GitRepository of its own for each submodule"},
 		{len(r.Spec.Include) > 0, "spec.include", "use a Kustomization for each repository"},
-		{len(r.Spec.SparseCheckout) > 0, "spec.sparseCheckout", "use spec.ignore"},
 	} {
 		if f.set {
 			return fmt.Errorf("%s is not supported: %s", f.field, f.way)

@@ -59,7 +59,7 @@ func TestFetchBringsOnlyWhatIsNew(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			snapshot, err := s.refresh(t.Context(), fetching{r, credentials{keyCA: git.CA}, false})
+			snapshot, err := s.refresh(t.Context(), fetching{GitRepository: r, secret: credentials{keyCA: git.CA}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -75,7 +75,7 @@ func TestFetchBringsOnlyWhatIsNew(t *testing.T) {
 				}
 			}
 			// The same commit, fetched anew, is the same tree.
-			fresh, err := (&state{}).refresh(t.Context(), fetching{r, credentials{keyCA: git.CA}, false})
+			fresh, err := (&state{}).refresh(t.Context(), fetching{GitRepository: r, secret: credentials{keyCA: git.CA}})
 			if err != nil {
 				t.Fatal(err)
 			}

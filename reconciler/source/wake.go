@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -11,16 +12,23 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
-// bySecret indexes GitRepositories by the name of their Secret.
+// bySecret indexes GitRepositories by the names of their Secrets.
 const bySecret = "lockstep.bySecret" //nolint:gosec // G101: the name of an index
 
 func index(mgr ctrl.Manager) error {
 	err := mgr.GetFieldIndexer().IndexField(context.Background(), &sourcev1.GitRepository{}, bySecret, //nolint:forbidigo // set-up, before there is a context
 		func(o client.Object) []string {
-			if ref := o.(*sourcev1.GitRepository).Spec.SecretRef; ref != nil {
-				return []string{ref.Name}
+			spec := o.(*sourcev1.GitRepository).Spec
+			var names []string
+			for _, ref := range []*meta.LocalObjectReference{spec.SecretRef, spec.ProxySecretRef} {
+				if ref != nil {
+					names = append(names, ref.Name)
+				}
 			}
-			return nil
+			if spec.Verification != nil {
+				names = append(names, spec.Verification.SecretRef.Name)
+			}
+			return names
 		})
 	if err != nil {
 		return fmt.Errorf("index %s: %w", bySecret, err)
