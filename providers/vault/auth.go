@@ -103,25 +103,23 @@ func (a authenticator) appRole(r *esv1.VaultAppRole) (func(context.Context) (tok
 	}
 	var unwrapped atomic.Value // the secret id that the Secret held wrapped, a string
 	return func(ctx context.Context) (token, error) {
-		role := strings.TrimSpace(r.RoleID)
-		if role == "" {
-			v, err := a.secret(ctx, "appRole.roleRef", *r.RoleRef)
-			if err != nil {
-				return token{}, err
-			}
-			role = string(v.Bytes())
+		role, err := a.roleID(ctx, r)
+		if err != nil {
+			return token{}, err
 		}
 		secret, err := a.secret(ctx, "appRole.secretRef", r.SecretRef)
 		if err != nil {
 			return token{}, err
 		}
-		at := mount(r.Path, "approle")
+		login := func(id string) (token, error) {
+			return a.login(ctx, mount(r.Path, "approle"), "login", "the role id and secret id", map[string]string{"role_id": role, "secret_id": id})
+		}
 		if id, ok := unwrapped.Load().(string); ok {
-			if t, err := a.login(ctx, at, "login", "the role id and secret id", map[string]string{"role_id": role, "secret_id": id}); err == nil {
+			if t, err := login(id); err == nil {
 				return t, nil
 			}
 		}
-		t, err := a.login(ctx, at, "login", "the role id and secret id", map[string]string{"role_id": role, "secret_id": string(secret.Bytes())})
+		t, err := login(string(secret.Bytes()))
 		if !errors.Is(err, providers.ErrDenied) {
 			return t, err
 		}
@@ -130,8 +128,19 @@ func (a authenticator) appRole(r *esv1.VaultAppRole) (func(context.Context) (tok
 			return t, err
 		}
 		unwrapped.Store(id)
-		return a.login(ctx, at, "login", "the role id and the secret id that was wrapped", map[string]string{"role_id": role, "secret_id": id})
+		return login(id)
 	}, nil
+}
+
+func (a authenticator) roleID(ctx context.Context, r *esv1.VaultAppRole) (string, error) {
+	if role := strings.TrimSpace(r.RoleID); role != "" {
+		return role, nil
+	}
+	if r.RoleRef == nil {
+		return "", fmt.Errorf("spec.provider.vault.auth.appRole.roleId: %w: it is empty", providers.ErrInvalid)
+	}
+	v, err := a.secret(ctx, "appRole.roleRef", *r.RoleRef)
+	return string(v.Bytes()), err
 }
 
 // unwrapSecretID returns the secret id that a token wraps; nothing if it is no

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -28,29 +29,40 @@ func (r *reader) Find(ctx context.Context, q providers.Query) ([]string, error) 
 	if r.engine.mount == "" {
 		return nil, fmt.Errorf("find: %w: set spec.provider.vault.path to the engine that is to be searched", providers.ErrInvalid)
 	}
-	folders := []string{strings.Trim(q.Path, "/")}
+	found, err := r.walk(ctx, strings.Trim(q.Path, "/"))
+	if err != nil {
+		return nil, err
+	}
+	if q.Name != nil {
+		found = slices.DeleteFunc(found, func(path string) bool { return !q.Name.MatchString(path) })
+	}
+	slices.Sort(found)
+	return r.tagged(ctx, slices.Compact(found), q.Tags)
+}
+
+// walk returns all keys below a folder.
+func (r *reader) walk(ctx context.Context, root string) ([]string, error) {
 	var found []string
-	for listed := 0; len(folders) > 0; listed++ {
+	folders := []string{root}
+	for listed := 0; listed < len(folders); listed++ {
 		if listed == maxFolders {
-			return nil, fmt.Errorf("find: %w: there are more than %d folders below %q: set find.path to one of them", providers.ErrInvalid, maxFolders, q.Path)
+			return nil, fmt.Errorf("find: %w: there are more than %d folders below %q: set find.path to one of them", providers.ErrInvalid, maxFolders, root)
 		}
-		folder := folders[0]
+		folder := folders[listed]
 		keys, err := r.list(ctx, folder)
 		if err != nil && (listed == 0 || !errors.Is(err, providers.ErrDenied)) {
 			return nil, fmt.Errorf("find secrets below %q: %w", folder, err)
 		}
-		folders = folders[1:]
 		for _, key := range keys {
 			path := strings.TrimPrefix(folder+"/"+key, "/")
 			if below, ok := strings.CutSuffix(path, "/"); ok {
 				folders = append(folders, below)
-			} else if q.Name == nil || q.Name.MatchString(path) {
+			} else {
 				found = append(found, path)
 			}
 		}
 	}
-	slices.Sort(found)
-	return r.tagged(ctx, slices.Compact(found), q.Tags)
+	return found, nil
 }
 
 // list returns the keys in a folder; folders end with a slash.
@@ -144,9 +156,7 @@ func (r *reader) Metadata(ctx context.Context, ref providers.Ref) (providers.Val
 		return providers.Value{}, fmt.Errorf("read the metadata of secret %q: %w", ref.Path, err)
 	}
 	all := map[string]string{"created_time": m.Created, "current_version": strconv.Itoa(m.Current), "delete_version_after": m.DeleteAfter}
-	for key, value := range m.Custom {
-		all[key] = value
-	}
+	maps.Copy(all, m.Custom)
 	text, err := json.Marshal(all)
 	if err != nil {
 		return providers.Value{}, fmt.Errorf("read the metadata of secret %q: %w: it has no form as JSON", ref.Path, providers.ErrInvalid)

@@ -37,7 +37,7 @@ type known struct {
 func (r *reader) Write(ctx context.Context, to providers.Target, v providers.Value, settings json.RawMessage) error {
 	wanted, err := providers.DecodeMetadata[secretSettings](settings)
 	if err != nil {
-		return err //nolint:wrapcheck // it names the field
+		return err
 	}
 	if len(wanted.Metadata) > 0 && !r.engine.versioned {
 		return fmt.Errorf("metadata.customMetadata: %w: a KV engine of version 1 has no metadata", providers.ErrInvalid)

@@ -21,15 +21,57 @@ type SecretStoreProvider struct {
 	// +optional
 	Vault *VaultProvider `json:"vault,omitempty"`
 
+	// gcpsm is Google Cloud Secret Manager.
+	// +optional
+	GCPSM *GCPProvider `json:"gcpsm,omitempty"`
+
+	// kubernetes is the Secrets of a namespace, of this cluster or another.
+	// +optional
+	Kubernetes *KubernetesProvider `json:"kubernetes,omitempty"`
+
+	// webhook is any service that answers HTTP.
+	// +optional
+	Webhook *WebhookProvider `json:"webhook,omitempty"`
+
+	// fake is for tests and examples.
+	// +optional
+	Fake *FakeProvider `json:"fake,omitempty"`
+
 	// Other holds the keys without a field above.
 	Other map[string]json.RawMessage `json:"-"`
 }
 
 // Keys of spec.provider that have a field.
 const (
-	ProviderAWS   = "aws"
-	ProviderVault = "vault"
+	ProviderAWS        = "aws"
+	ProviderVault      = "vault"
+	ProviderGCP        = "gcpsm"
+	ProviderKubernetes = "kubernetes"
+	ProviderWebhook    = "webhook"
+	ProviderFake       = "fake"
 )
+
+// fields are the keys that have a field, with what is in it, or nil.
+func (p *SecretStoreProvider) fields() map[string]any {
+	all := map[string]any{}
+	for key, field := range map[string]struct {
+		set   bool
+		value any
+	}{
+		ProviderAWS:        {p.AWS != nil, p.AWS},
+		ProviderVault:      {p.Vault != nil, p.Vault},
+		ProviderGCP:        {p.GCPSM != nil, p.GCPSM},
+		ProviderKubernetes: {p.Kubernetes != nil, p.Kubernetes},
+		ProviderWebhook:    {p.Webhook != nil, p.Webhook},
+		ProviderFake:       {p.Fake != nil, p.Fake},
+	} {
+		all[key] = nil
+		if field.set {
+			all[key] = field.value
+		}
+	}
+	return all
+}
 
 // Name returns the key that is set, as spelled in the API. It returns an error
 // if none is, or more than one.
@@ -50,11 +92,10 @@ func (p *SecretStoreProvider) keys() []string {
 		return nil
 	}
 	keys := slices.Collect(maps.Keys(p.Other))
-	if p.AWS != nil {
-		keys = append(keys, ProviderAWS)
-	}
-	if p.Vault != nil {
-		keys = append(keys, ProviderVault)
+	for key, value := range p.fields() {
+		if value != nil {
+			keys = append(keys, key)
+		}
 	}
 	slices.Sort(keys)
 	return keys
@@ -72,8 +113,9 @@ func (p *SecretStoreProvider) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &known.Other); err != nil {
 		return err
 	}
-	delete(known.Other, ProviderAWS)
-	delete(known.Other, ProviderVault)
+	for key := range p.fields() {
+		delete(known.Other, key)
+	}
 	if len(known.Other) == 0 {
 		known.Other = nil
 	}
@@ -90,11 +132,10 @@ func (p SecretStoreProvider) MarshalJSON() ([]byte, error) {
 	for key, raw := range p.Other {
 		all[key] = raw
 	}
-	if p.AWS != nil {
-		all[ProviderAWS] = p.AWS
-	}
-	if p.Vault != nil {
-		all[ProviderVault] = p.Vault
+	for key, value := range p.fields() {
+		if value != nil {
+			all[key] = value
+		}
 	}
 	return json.Marshal(all)
 }
