@@ -4,7 +4,6 @@ package apply
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"path"
@@ -14,13 +13,12 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 )
 
 // FieldManager owns the fields that are applied. It is Flux's, so that a
@@ -30,9 +28,14 @@ const FieldManager = "kustomize-controller"
 // ErrNoKind says that the cluster does not serve a kind.
 var ErrNoKind = errors.New("the cluster does not know this kind")
 
-// An Account is who applies: the ServiceAccount that is impersonated, or, when
-// empty, the controller itself.
-type Account struct{ Namespace, Name string }
+// ErrUnserved says that the cluster cannot tell whether it serves a kind: the
+// API group is down.
+var ErrUnserved = errors.New("the API group does not answer")
+
+// An Account is who applies, and where: the ServiceAccount that is
+// impersonated, or, without a Name, the controller itself, in the cluster that
+// Clients.Connect knows by its id, or, when empty, in the controller's own.
+type Account struct{ Namespace, Name, Cluster string }
 
 func (a Account) username() string { return "system:serviceaccount:" + a.Namespace + ":" + a.Name }
 
@@ -41,8 +44,49 @@ type Clients struct {
 	Config *rest.Config
 	Mapper meta.RESTMapper
 
-	mu      sync.Mutex
-	clients map[Account]*Client
+	mu       sync.Mutex
+	clients  map[Account]*Client
+	clusters map[string]cluster
+}
+
+// cluster is another cluster than the controller's own.
+type cluster struct {
+	config *rest.Config
+	mapper meta.RESTMapper
+}
+
+// Connect makes another cluster known by an id, once; it makes no request.
+func (c *Clients) Connect(id string, config *rest.Config) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.clusters[id]; ok {
+		return nil
+	}
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	mapper, err := apiutil.NewDynamicRESTMapper(config, client)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	if c.clusters == nil {
+		c.clusters = map[string]cluster{}
+	}
+	c.clusters[id] = cluster{config, mapper}
+	return nil
+}
+
+// Disconnect forgets a cluster and all clients for it.
+func (c *Clients) Disconnect(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.clusters, id)
+	for a := range c.clients {
+		if a.Cluster == id {
+			delete(c.clients, a)
+		}
+	}
 }
 
 // For returns the client of an account.
@@ -64,10 +108,17 @@ func (c *Clients) For(a Account) (*Client, error) {
 }
 
 func (c *Clients) open(a Account) (*Client, error) {
-	config := rest.CopyConfig(c.Config)
+	from := cluster{c.Config, c.Mapper}
+	if a.Cluster != "" {
+		var ok bool
+		if from, ok = c.clusters[a.Cluster]; !ok {
+			return nil, fmt.Errorf("cluster %s is not connected", a.Cluster)
+		}
+	}
+	config := rest.CopyConfig(from.config)
 	config.QPS = -1 // the server's own flow control decides
 	config.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
-	if a != (Account{}) {
+	if a.Name != "" {
 		config.Impersonate = rest.ImpersonationConfig{UserName: a.username()}
 	}
 	raw, err := rest.UnversionedRESTClientFor(config)
@@ -82,7 +133,7 @@ func (c *Clients) open(a Account) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{raw: raw, full: full, slim: slim, mapper: c.Mapper}, nil
+	return &Client{raw: raw, full: full, slim: slim, mapper: from.mapper}, nil
 }
 
 // A Client applies and deletes as one account.
@@ -100,57 +151,14 @@ func (c *Client) Resource(gk schema.GroupKind, version string) (schema.GroupVers
 		return schema.GroupVersionResource{}, false, fmt.Errorf("%w: apply its CustomResourceDefinition first, or correct apiVersion and kind (%s, version %s)", ErrNoKind, gk, version)
 	}
 	if err != nil {
-		return schema.GroupVersionResource{}, false, fmt.Errorf("find kind %s: %w", gk, err)
+		return schema.GroupVersionResource{}, false, fmt.Errorf("%w: find kind %s: %w", ErrUnserved, gk, err)
 	}
 	return m.Resource, m.Scope.Name() == meta.RESTScopeNameNamespace, nil
 }
 
-// Apply applies o by server-side apply and returns the object as it is then;
-// of a Secret or ConfigMap, its metadata only.
-func (c *Client) Apply(ctx context.Context, o *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	gvk := o.GroupVersionKind()
-	resource, _, err := c.Resource(gvk.GroupKind(), gvk.Version)
-	if err != nil {
-		return nil, err
-	}
-	body, err := json.Marshal(o.Object)
-	if err != nil {
-		return nil, fmt.Errorf("encode: %w", err)
-	}
-	request := c.raw.Patch(types.ApplyPatchType).
-		AbsPath(absPath(resource, o.GetNamespace(), o.GetName())).
-		Param("fieldManager", FieldManager).
-		Param("force", "true").
-		Body(body)
-	if metadataOnly(gvk.GroupKind()) {
-		request.SetHeader("Accept", "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1")
-	} else {
-		request.SetHeader("Accept", "application/json")
-	}
-	raw, err := request.Do(ctx).Raw()
-	if err != nil {
-		return nil, explain(gvk.GroupKind(), decode(raw, err))
-	}
-	live := &unstructured.Unstructured{}
-	if err := json.Unmarshal(raw, &live.Object); err != nil {
-		return nil, fmt.Errorf("decode the applied object: %w", err)
-	}
-	live.SetGroupVersionKind(gvk)
-	return live, nil
-}
-
-// decode makes a status error of the answer where the client did not: asked
-// for raw bytes, it keeps the body of an error for its caller.
-func decode(raw []byte, err error) error {
-	var status metav1.Status
-	if json.Unmarshal(raw, &status) == nil && status.Kind == "Status" && status.Status == metav1.StatusFailure {
-		return &apierrors.StatusError{ErrStatus: status}
-	}
-	return err
-}
-
 // Delete removes an object that owned says is still ours, and only the very
-// one that was looked at. It reports whether there was something to delete.
+// one that was looked at. It reports whether there was something to delete, which may
+// take its time to go.
 func (c *Client) Delete(ctx context.Context, id object.ObjMetadata, version string, owned func(metav1.Object) bool) (bool, error) {
 	resource, _, err := c.Resource(id.GroupKind, version)
 	if errors.Is(err, ErrNoKind) {
@@ -169,6 +177,9 @@ func (c *Client) Delete(ctx context.Context, id object.ObjMetadata, version stri
 	}
 	if !owned(live) {
 		return false, nil
+	}
+	if live.DeletionTimestamp != nil {
+		return true, nil // on its way out already
 	}
 	uid, policy := live.GetUID(), metav1.DeletePropagationBackground
 	err = objects.Delete(ctx, id.Name, metav1.DeleteOptions{

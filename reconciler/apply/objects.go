@@ -16,6 +16,7 @@ type objects struct {
 	cancel func()
 
 	mu     sync.Mutex
+	listed bool
 	seen   map[object.ObjMetadata]entry
 	owners map[types.NamespacedName]bool // who requires the watch
 }
@@ -35,7 +36,7 @@ func (s *objects) Update(obj any) error {
 	if err != nil {
 		return err
 	}
-	id, is := idOf(live, s.target.Kind), entry{observe(live, metadataOnly(s.target.Kind.GroupKind())), ownerOf(live)}
+	id, is := idOf(live, s.target.Kind), entry{observe(live, s.target), ownerOf(live)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.put(id, is)
@@ -50,7 +51,7 @@ func (s *objects) put(id object.ObjMetadata, is entry) {
 		return // older than what an apply returned
 	}
 	s.seen[id] = is
-	if known && was.UID == is.UID && was.Owned == is.Owned && was.Health == is.Health {
+	if known && was.UID == is.UID && was.Owned == is.Owned && was.Health == is.Health && was.Mode == is.Mode && was.Foreign == is.Foreign {
 		return
 	}
 	s.tell(is.owner)
@@ -88,14 +89,24 @@ func (s *objects) Replace(list []any, resourceVersion string) error {
 		}
 		id := idOf(live, s.target.Kind)
 		listed[id] = true
-		s.put(id, entry{observe(live, metadataOnly(s.target.Kind.GroupKind())), ownerOf(live)})
+		s.put(id, entry{observe(live, s.target), ownerOf(live)})
 	}
 	for id := range s.seen {
 		if !listed[id] {
 			s.drop(id, version(resourceVersion))
 		}
 	}
+	s.listed = true
+	for o := range s.owners {
+		s.notify(o) // who waited for the list
+	}
 	return nil
+}
+
+func (s *objects) isListed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.listed
 }
 
 // tell notifies the owner by label; of a single watched object, all who

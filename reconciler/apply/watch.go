@@ -4,17 +4,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"sync"
+	"time"
 
 	"github.com/fluxcd/cli-utils/pkg/object"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/lockstep-dev/lockstep/reconciler/health"
@@ -35,6 +32,7 @@ type Target struct {
 	Kind      schema.GroupVersionKind
 	Namespace string
 	Name      string
+	Rules     *health.Rules // how to judge the health of the kind; nil is kstatus
 }
 
 // Observed is what is kept of a live object: enough to see drift and health.
@@ -43,6 +41,9 @@ type Observed struct {
 	Version int64  // resourceVersion
 	Owned   string // digest of the fields that we own, see owned
 	Health  health.Result
+	Mode    Mode   // that the live object asks for
+	Foreign bool   // kubectl or Helm has set fields that pass to us
+	Writer  string // the field manager that wrote last, if it was not us
 }
 
 // Watcher runs one watch per Target for as long as somebody requires it.
@@ -149,20 +150,51 @@ func (w *Watcher) Saw(t Target, live *unstructured.Unstructured) Observed {
 	w.mu.Lock()
 	set := w.watches[t]
 	w.mu.Unlock()
-	o := observe(live, metadataOnly(t.Kind.GroupKind()))
+	o := observe(live, t)
 	if set != nil {
 		set.saw(idOf(live, t.Kind), o, ownerOf(live))
 	}
 	return o
 }
 
+// Listed reports whether the watch of a required target has seen all that was
+// there when it began.
+func (w *Watcher) Listed(t Target) bool {
+	w.mu.Lock()
+	set := w.watches[t]
+	w.mu.Unlock()
+	return set != nil && set.isListed()
+}
+
 // observe reduces a live object to what is kept.
-func observe(live *unstructured.Unstructured, slim bool) Observed {
-	o := Observed{UID: live.GetUID(), Version: version(live.GetResourceVersion()), Owned: owned(live), Health: health.Result{Status: health.Current}}
-	if !slim {
+func observe(live *unstructured.Unstructured, t Target) Observed {
+	o := Observed{
+		UID: live.GetUID(), Version: version(live.GetResourceVersion()), Owned: owned(live), Health: health.Result{Status: health.Current},
+		Mode: ModeOf(live), Foreign: foreign(live), Writer: writer(live),
+	}
+	switch {
+	case t.Rules != nil:
+		o.Health = t.Rules.Of(live)
+	case !metadataOnly(t.Kind.GroupKind()):
 		o.Health = health.Of(live)
 	}
 	return o
+}
+
+// writer names who wrote last, by the times that the API server notes, or ""
+// if it was us.
+func writer(live metav1.Object) string {
+	name, latest := "", time.Time{}
+	for _, f := range live.GetManagedFields() {
+		if f.Time == nil || f.Subresource != "" || f.Time.Time.Before(latest) {
+			continue
+		}
+		latest, name = f.Time.Time, f.Manager
+	}
+	if name == FieldManager {
+		return ""
+	}
+	return name
 }
 
 // owned digests the list of fields that our manager owns. An edit of such a
@@ -188,64 +220,4 @@ func idOf(o metav1.Object, kind schema.GroupVersionKind) object.ObjMetadata {
 func ownerOf(o metav1.Object) types.NamespacedName {
 	labels := o.GetLabels()
 	return types.NamespacedName{Namespace: labels[OwnerNamespace], Name: labels[OwnerName]}
-}
-
-// listWatch returns how to list and watch a target, and an example of what
-// comes back.
-func (c *Client) listWatch(t Target) (cache.ListerWatcher, runtime.Object, error) {
-	resource, namespaced, err := c.Resource(t.Kind.GroupKind(), t.Kind.Version)
-	if err != nil {
-		return nil, nil, err
-	}
-	if !namespaced {
-		t.Namespace = ""
-	}
-	narrow := func(o *metav1.ListOptions) {
-		if t.Name != "" {
-			o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, t.Name).String()
-			return
-		}
-		o.LabelSelector = OwnerName
-	}
-	if metadataOnly(t.Kind.GroupKind()) {
-		objects := c.slim.Resource(resource).Namespace(t.Namespace)
-		return &cache.ListWatch{
-			ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-				narrow(&o)
-				return objects.List(ctx, o)
-			},
-			WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-				narrow(&o)
-				return objects.Watch(ctx, o)
-			},
-		}, &metav1.PartialObjectMetadata{}, nil
-	}
-	objects := c.full.Resource(resource).Namespace(t.Namespace)
-	return &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			narrow(&o)
-			return objects.List(ctx, o)
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			narrow(&o)
-			return objects.Watch(ctx, o)
-		},
-	}, &unstructured.Unstructured{}, nil
-}
-
-// toLive gives what a watch sent one form.
-func toLive(obj any, kind schema.GroupVersionKind) (*unstructured.Unstructured, error) {
-	if tomb, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-		obj = tomb.Obj
-	}
-	if u, ok := obj.(*unstructured.Unstructured); ok {
-		return u, nil
-	}
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(obj)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", kind, err)
-	}
-	u := &unstructured.Unstructured{Object: content}
-	u.SetGroupVersionKind(kind)
-	return u, nil
 }

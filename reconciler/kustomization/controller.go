@@ -6,6 +6,7 @@ package kustomization
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"time"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
@@ -14,20 +15,20 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/record"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/lockstep-dev/lockstep/reconciler"
 	"github.com/lockstep-dev/lockstep/reconciler/apply"
-	"github.com/lockstep-dev/lockstep/reconciler/plan"
 	"github.com/lockstep-dev/lockstep/reconciler/source"
 )
 
 // finalizer is Flux's, so that an object moves between the two without a trace.
 const finalizer = kustomizev1.KustomizationFinalizer
 
-// Controller reconciles Kustomizations. All fields but the last three are
-// required.
+// Controller reconciles Kustomizations. The fields up to Clients are required.
 type Controller struct {
 	Client   client.Client
 	Metadata cache.Cache // metadata of Secrets and ConfigMaps
@@ -41,7 +42,16 @@ type Controller struct {
 	References reconciler.References
 	Workers    int // Kustomizations worked on at once; 0 means 8
 
+	// DefaultServiceAccount, if set, is the name of the ServiceAccount, in its
+	// own namespace, that applies for a Kustomization without a
+	// serviceAccountName. It goes before Account.
+	DefaultServiceAccount string
+	// Plaintext says what to do about Secrets that are in clear in the source.
+	Plaintext Plaintext
+
 	states  states
+	claims  claims
+	rules   rules
 	watcher *apply.Watcher
 }
 
@@ -84,6 +94,9 @@ func (c *Controller) apply(ctx context.Context, ks *kustomizev1.Kustomization) e
 	if err := supported(ks); err != nil {
 		return err
 	}
+	if err := c.compile(ks); err != nil {
+		return err
+	}
 	snapshot, err := c.source(ks)
 	if err != nil {
 		return err
@@ -92,14 +105,29 @@ func (c *Controller) apply(ctx context.Context, ks *kustomizev1.Kustomization) e
 		return err
 	}
 	run := &run{Controller: c, ks: ks, state: c.states.of(ks), revision: snapshot.Revision}
-	if run.client, err = c.Clients.For(c.account(ks)); err != nil {
-		return retry(ks, meta.ReconciliationFailedReason, err)
+	run.begin()
+	err = run.redact(run.do(ctx, snapshot.Tree))
+	run.record(err)
+	return run.spread(err)
+}
+
+// do carries a run through.
+func (r *run) do(ctx context.Context, tree fs.FS) error {
+	if err := r.connect(ctx, r.ks); err != nil {
+		return retry(r.ks, meta.ReconciliationFailedReason, err)
 	}
-	ks.Status.LastAttemptedRevision = snapshot.Revision
-	if err := run.render(ctx, snapshot.Tree); err != nil {
-		return run.redact(err)
+	var err error
+	if r.client, err = r.Clients.For(r.account(r.ks)); err != nil {
+		return retry(r.ks, meta.ReconciliationFailedReason, err)
 	}
-	return run.redact(run.sync(ctx))
+	r.ks.Status.LastAttemptedRevision = r.revision
+	if err := r.claims.fill(ctx, r.Client); err != nil {
+		return err
+	}
+	if err := r.render(ctx, tree); err != nil {
+		return err
+	}
+	return r.sync(ctx)
 }
 
 // source returns the newest tree of the Kustomization's source. That of a
@@ -118,34 +146,25 @@ func (c *Controller) source(ks *kustomizev1.Kustomization) (source.Snapshot, err
 		return source.Snapshot{}, reconciler.Wait(meta.ArtifactFailedReason, 0,
 			fmt.Errorf("source %s %s/%s has nothing to apply yet: see that it exists and is Ready", ref.Kind, namespace, ref.Name))
 	}
+	if entries, err := fs.ReadDir(snapshot.Tree, "."); err == nil && len(entries) == 0 {
+		return source.Snapshot{}, reconciler.Wait(meta.ArtifactFailedReason, 0,
+			fmt.Errorf("source %s %s/%s is empty at revision %s: nothing was changed, and nothing is deleted", ref.Kind, namespace, ref.Name, snapshot.Revision))
+	}
 	return snapshot, nil
 }
 
-func (c *Controller) account(ks *kustomizev1.Kustomization) apply.Account {
-	if ks.Spec.ServiceAccountName != "" {
-		return apply.Account{Namespace: ks.Namespace, Name: ks.Spec.ServiceAccountName}
-	}
-	return c.Account
-}
-
-// target is the watch that sees an object of a kind in a namespace. The
-// platform's account watches the whole cluster; a tenant's, its namespaces.
-func (c *Controller) target(ks *kustomizev1.Kustomization, o plan.Object) apply.Target {
-	t := apply.Target{Account: c.account(ks), Kind: o.Desired.GroupVersionKind()}
-	if ks.Spec.ServiceAccountName != "" {
-		t.Namespace = o.ID.Namespace
-	}
-	return t
-}
-
 // every is when to look again after a success: at the interval, or earlier
-// when an object that became unwell has had the time to recover.
+// when an object that became unwell has had the time to recover, or one that
+// is fought over has been left in peace for long enough.
 func (c *Controller) every(ks *kustomizev1.Kustomization) time.Duration {
-	interval := ks.Spec.Interval.Duration
-	if left := c.states.of(ks).health.left(ks.GetTimeout()); left > 0 {
-		return min(interval, left)
+	next, st := ks.Spec.Interval.Duration, c.states.of(ks)
+	if left := st.health.left(ks.GetTimeout()); left > 0 {
+		next = min(next, left)
 	}
-	return interval
+	if left := st.truce(time.Now()); left > 0 { //nolint:forbidigo // the Loop has no clock of its own
+		next = min(next, left)
+	}
+	return next
 }
 
 // retry is a failure that only a change, or time, can cure.
@@ -154,13 +173,17 @@ func retry(ks *kustomizev1.Kustomization, reason string, err error) error {
 }
 
 func (c *Controller) gone(key types.NamespacedName) {
-	c.states.forget(key)
+	if id := c.states.forget(key); id != "" && !c.states.uses(id) {
+		c.Clients.Disconnect(id)
+	}
+	c.claims.release(key, nil)
 	_ = c.watcher.Require(key, nil) // requiring nothing cannot fail
 }
 
 // SetupWithManager registers c with mgr.
 func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 	wake := newWakes()
+	c.claims.notify = wake.notify
 	c.watcher = &apply.Watcher{Clients: c.Clients, Notify: wake.notify}
 	if err := mgr.Add(stopper(c.watcher.Stop)); err != nil {
 		return fmt.Errorf("add watcher: %w", err)
@@ -178,7 +201,8 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 		For(&kustomizev1.Kustomization{}, changedByUser()).
 		WatchesRawSource(wake.source()).
 		WatchesRawSource(c.Sources.Watch(c.usersOfSource)).
-		Watches(&kustomizev1.Kustomization{}, c.dependents(), ready()).
+		Watches(&kustomizev1.Kustomization{}, c.dependents(byDependency), ready()).
+		Watches(&kustomizev1.Kustomization{}, c.dependents(byReadyExpr), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{})).
 		WatchesMetadata(&corev1.ConfigMap{}, c.usersOf("ConfigMap")).
 		WatchesMetadata(&corev1.Secret{}, c.usersOf("Secret"))
 	return b.Complete(c.loop())

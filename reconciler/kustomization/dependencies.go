@@ -14,7 +14,8 @@ import (
 )
 
 // dependencies waits until all that ks depends on is Ready, and, where it
-// comes from the same source, Ready with what the source holds now.
+// comes from the same source, Ready with what the source holds now. A
+// readyExpr stands in place of both.
 func (c *Controller) dependencies(ctx context.Context, ks *kustomizev1.Kustomization) error {
 	for i, ref := range ks.GetDependsOn() {
 		key := types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}
@@ -32,7 +33,16 @@ func (c *Controller) dependencies(ctx context.Context, ks *kustomizev1.Kustomiza
 		if err != nil {
 			return fmt.Errorf("read dependency %s: %w", key, err)
 		}
-		if why := c.pending(ks, dep); why != "" {
+		why := ""
+		if expr := c.states.of(ks).compiled.ready[i]; expr != nil {
+			why, err = readyBy(expr, ks, dep)
+		} else {
+			why = c.pending(ks, dep)
+		}
+		if err != nil {
+			return err
+		}
+		if why != "" {
 			return reconciler.Wait(meta.DependencyNotReadyReason, 0, fmt.Errorf("dependency %s %s", key, why))
 		}
 	}

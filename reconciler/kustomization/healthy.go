@@ -3,7 +3,6 @@ package kustomization
 import (
 	"fmt"
 	"path"
-	"strconv"
 	"time"
 
 	"github.com/fluxcd/cli-utils/pkg/object"
@@ -32,6 +31,9 @@ func (r *run) checks(objects []plan.Object) []check {
 	mine := make(map[object.ObjMetadata]check, len(objects))
 	all := make([]check, 0, len(objects))
 	for _, o := range objects {
+		if o.Skip || r.state.applied[o.ID].skipped {
+			continue // left as it is, healthy or not
+		}
 		c := check{o.ID, r.target(r.ks, o)}
 		mine[o.ID] = c
 		all = append(all, c)
@@ -47,7 +49,9 @@ func (r *run) checks(objects []plan.Object) []check {
 			named = append(named, c)
 			continue
 		}
-		named = append(named, check{id, apply.Target{Account: r.account(r.ks), Kind: gvk, Namespace: h.Namespace, Name: h.Name}})
+		named = append(named, check{id, apply.Target{
+			Account: r.account(r.ks), Kind: gvk, Namespace: h.Namespace, Name: h.Name, Rules: r.state.compiled.rulesFor(gvk.GroupKind()),
+		}})
 	}
 	return named
 }
@@ -56,12 +60,11 @@ func (r *run) checks(objects []plan.Object) []check {
 // their specs say, and otherwise with the wait for it. An object that falls
 // ill later has the timeout to recover before it is reported.
 func (r *run) healthy(objects []plan.Object) error {
-	r.begin()
 	h, timeout := &r.state.health, r.ks.GetTimeout()
 	checks := r.checks(objects)
 	unwell, result := r.unwell(checks)
 	if unwell == "" {
-		*h = healthState{of: h.of, reached: true}
+		*h = healthState{reached: true}
 		r.succeeded(len(checks) > 0)
 		return nil
 	}
@@ -80,13 +83,6 @@ func (r *run) healthy(objects []plan.Object) error {
 	message := fmt.Sprintf("Running health checks for revision %s with a timeout of %s", r.revision, timeout)
 	r.condition(metav1.ConditionUnknown, meta.ProgressingReason, message)
 	return reconciler.Progressing(meta.ProgressingReason, h.left(timeout), fmt.Errorf("%s", message))
-}
-
-// begin starts a new account of health for a new revision or spec.
-func (r *run) begin() {
-	if of := r.revision + "/" + strconv.FormatInt(r.ks.Generation, 10); r.state.health.of != of {
-		r.state.health = healthState{of: of}
-	}
 }
 
 // unwell returns the first object that is not as it should be, failed ones

@@ -317,8 +317,8 @@ func TestApplyPruneDrift(t *testing.T) {
 
 func TestHealth(t *testing.T) {
 	b := start(t)
-	b.push("main@sha1:1", map[string]string{"web.yaml": deployment})
-	b.create("web", func(s *kustomizev1.KustomizationSpec) { s.Wait = true })
+	b.push("main@sha1:1", map[string]string{"web/web.yaml": deployment})
+	b.create("web", func(s *kustomizev1.KustomizationSpec) { s.Path, s.Wait = "web", true })
 	ks := b.ready("web", "True/ReconciliationSucceeded")
 	d := &appsv1.Deployment{}
 	if err := b.Get(t.Context(), client.ObjectKey{Namespace: b.ns, Name: "web"}, d); err != nil || d.Status.AvailableReplicas != 1 {
@@ -329,7 +329,7 @@ func TestHealth(t *testing.T) {
 	}
 
 	t.Run("NeverHealthy", func(t *testing.T) {
-		b.push("main@sha1:2", map[string]string{"web.yaml": strings.Replace(deployment, "{containers:", "{nodeSelector: {no: such-node}, containers:", 1)})
+		b.push("main@sha1:2", map[string]string{"web/web.yaml": strings.Replace(deployment, "{containers:", "{nodeSelector: {no: such-node}, containers:", 1)})
 		// A pod that no node takes keeps the rollout from ending.
 		ks := b.ready("web", "Unknown/Progressing")
 		if !strings.Contains(message(ks), "main@sha1:2") {
@@ -340,7 +340,7 @@ func TestHealth(t *testing.T) {
 		}
 	})
 	t.Run("NewRevisionEndsTheWait", func(t *testing.T) {
-		b.push("main@sha1:3", map[string]string{"web.yaml": deployment})
+		b.push("main@sha1:3", map[string]string{"web/web.yaml": deployment})
 		b.ready("web", "True/ReconciliationSucceeded/Applied revision: main@sha1:3")
 	})
 	t.Run("HealthCheckOfAnother", func(t *testing.T) {
@@ -348,7 +348,7 @@ func TestHealth(t *testing.T) {
 			s.Path = "cm"
 			s.HealthChecks = []meta.NamespacedObjectKindReference{{APIVersion: "v1", Kind: "ConfigMap", Namespace: b.ns, Name: "made-by-someone"}}
 		})
-		b.push("main@sha1:4", map[string]string{"web.yaml": deployment, "cm/a.yaml": configMap("a", "one")})
+		b.push("main@sha1:4", map[string]string{"web/web.yaml": deployment, "cm/a.yaml": configMap("a", "one")})
 		b.ready("cm", "Unknown/Progressing")
 		if err := b.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: b.ns, Name: "made-by-someone"}}); err != nil {
 			t.Fatal(err)
@@ -484,7 +484,8 @@ func TestBadInput(t *testing.T) {
 		}
 	})
 	t.Run("Forbidden", func(t *testing.T) {
-		b.create("tenant", func(s *kustomizev1.KustomizationSpec) { s.Path, s.ServiceAccountName = "app", "nobody" })
+		b.push("main@sha1:tenant", map[string]string{"app/a.yaml": configMap("kept", "one"), "tenant/a.yaml": configMap("theirs", "one")})
+		b.create("tenant", func(s *kustomizev1.KustomizationSpec) { s.Path, s.ServiceAccountName = "tenant", "nobody" })
 		ks := b.ready("tenant", "False/ReconciliationFailed")
 		if !strings.Contains(message(ks), "system:serviceaccount:"+b.ns+":nobody") {
 			t.Errorf("message: %s", message(ks))

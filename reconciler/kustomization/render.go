@@ -48,19 +48,28 @@ func (r *run) render(ctx context.Context, tree fs.FS) error {
 	if err != nil {
 		return err
 	}
-	was.secrets = secrets
-	objects, reads, err := render.Render(tree, options(r.ks, vars))
+	was.secrets = secrets.values
+	how := options(r.ks, vars)
+	how.Secret, how.FindPlaintext = secrets.names, r.Plaintext.of(r.ks) != Allow
+	result, err := render.Render(tree, how)
 	if errors.Is(err, render.ErrPath) {
 		return retry(r.ks, meta.ArtifactFailedReason, fmt.Errorf("spec.path: %w at revision %s: correct the path, or commit it", err, r.revision))
 	}
 	if err != nil {
 		return retry(r.ks, meta.BuildFailedReason, err)
 	}
-	planned, known, err := r.admit(objects)
+	if err := r.guard(result.Plaintext); err != nil {
+		return err
+	}
+	planned, known, err := r.admit(result.Objects)
 	if err != nil {
 		return err
 	}
-	*was = rendered{inputs: key, reads: reads, objects: planned, secrets: secrets}
+	sum, err := digest(key + result.Reads.Digest())
+	if err != nil {
+		return err
+	}
+	*was = rendered{inputs: key, reads: result.Reads, digest: "sha256:" + sum, objects: planned, secrets: secrets.values}
 	if !known {
 		was.inputs = "" // look again when the definitions are established
 	}
@@ -76,8 +85,19 @@ func options(ks *kustomizev1.Kustomization, vars map[string]string) render.Optio
 		Components:      ks.Spec.Components,
 		Patches:         ks.Spec.Patches,
 		Images:          ks.Spec.Images,
+		BuildMetadata:   buildMetadata(ks),
 		Substitute:      vars,
+
+		IgnoreMissingComponents: ks.Spec.IgnoreMissingComponents,
 	}
+}
+
+func buildMetadata(ks *kustomizev1.Kustomization) []string {
+	options := make([]string, 0, len(ks.Spec.BuildMetadata))
+	for _, o := range ks.Spec.BuildMetadata {
+		options = append(options, string(o))
+	}
+	return options
 }
 
 // admit makes rendered objects ready for the plan: common metadata and owner
@@ -104,21 +124,21 @@ func (r *run) admit(objects []*unstructured.Unstructured) (planned []plan.Object
 			},
 			Desired: o,
 			Hash:    hash,
+			Skip:    apply.ModeOf(o) == apply.Ignore,
 		})
 	}
 	return planned, known, nil
 }
 
 // scope checks the namespace of o. A kind that the cluster does not serve yet,
-// because its definition is among the objects, is left for later.
+// because its definition is among the objects or its API group is down, is
+// left for later.
 func (r *run) scope(o *unstructured.Unstructured) (served bool, err error) {
 	gvk := o.GroupVersionKind()
 	_, namespaced, err := r.client.Resource(gvk.GroupKind(), gvk.Version)
 	switch {
-	case errors.Is(err, apply.ErrNoKind):
-		return false, nil
 	case err != nil:
-		return false, err
+		return false, nil //nolint:nilerr // the apply of this object fails by the same error, and no other does
 	case namespaced && o.GetNamespace() == "":
 		return true, errors.New("metadata.namespace is missing: set it, or spec.targetNamespace of the Kustomization")
 	case !namespaced:

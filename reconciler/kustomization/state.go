@@ -21,26 +21,83 @@ type state struct {
 	rendered rendered
 	applied  map[object.ObjMetadata]applied
 	health   healthState
+	compiled compiled
+	cluster  string // that was connected to; empty is the controller's own
+	attempt  attempt
+	asked    string // the last request for a run
+}
+
+// attempt is the work on one revision and spec, in as many runs as it takes.
+type attempt struct {
+	of       string // revision and generation
+	began    time.Time
+	failures int       // runs that failed since anything changed
+	waiting  time.Time // since when something in the way is awaited; zero if nothing is
+	changed  bool      // objects were applied or deleted
 }
 
 // rendered is the last render, and what it was made from.
 type rendered struct {
 	inputs  string // spec and versions of what it substitutes from
 	reads   render.Reads
+	digest  string // of what it was made from
 	objects []plan.Object
 	secrets []string // values that came from Secrets; never to be shown
 }
 
 // applied is what an object was when it was last applied.
 type applied struct {
-	hash  string
-	uid   types.UID
-	owned string
+	hash    string
+	uid     types.UID
+	owned   string
+	skipped bool // it asked to be left as it is
+	seen    bool // of a skipped one: the watch has seen it
+	fight   fight
+}
+
+// fight counts how often an object was put right.
+type fight struct {
+	times int
+	last  time.Time
+	until time.Time // it is left in peace until then
+}
+
+// An object that is put right so many times, each within so long after the one
+// before, is fought over: it is left in peace for a while, each time longer.
+const (
+	fightTimes = 5
+	fightGap   = 30 * time.Second
+	firstTruce = time.Minute
+	lastTruce  = 30 * time.Minute
+)
+
+// again counts a correction at now, and reports whether a truce begins with it.
+func (f *fight) again(now time.Time) bool {
+	if now.Sub(f.last) > fightGap && now.Sub(f.until) > fightGap {
+		f.times = 0
+	}
+	f.times++
+	f.last = now
+	if f.times < fightTimes {
+		return false
+	}
+	f.until = now.Add(min(firstTruce<<min(f.times-fightTimes, 8), lastTruce))
+	return true
+}
+
+// truce returns how long it is until the first object that is left in peace
+// is looked at again; 0 if there is none.
+func (s *state) truce(now time.Time) (left time.Duration) {
+	for _, a := range s.applied {
+		if l := a.fight.until.Sub(now); l > 0 && (left == 0 || l < left) {
+			left = l
+		}
+	}
+	return left
 }
 
 // healthState remembers how the health of the objects went.
 type healthState struct {
-	of      string    // revision and generation that it is about
 	since   time.Time // when the wait for it, or the ailment, began; zero if all is well
 	reached bool      // all was well once
 }
@@ -74,8 +131,26 @@ func (s *states) of(ks *kustomizev1.Kustomization) *state {
 	return s.m[key]
 }
 
-func (s *states) forget(key types.NamespacedName) {
+// forget drops the state of a Kustomization and returns the cluster that it
+// was connected to.
+func (s *states) forget(key types.NamespacedName) (cluster string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if st := s.m[key]; st != nil {
+		cluster = st.cluster
+	}
 	delete(s.m, key)
+	return cluster
+}
+
+// uses reports whether any Kustomization is connected to a cluster.
+func (s *states) uses(cluster string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.m {
+		if st.cluster == cluster {
+			return true
+		}
+	}
+	return false
 }

@@ -4,41 +4,34 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/fluxcd/cli-utils/pkg/object"
-	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
-	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/lockstep-dev/lockstep/reconciler"
 	"github.com/lockstep-dev/lockstep/reconciler/apply"
-	"github.com/lockstep-dev/lockstep/reconciler/health"
 	"github.com/lockstep-dev/lockstep/reconciler/plan"
-	"github.com/lockstep-dev/lockstep/reconciler/render"
 )
-
-// parallel is how many objects of one stage are applied at once. The API
-// server of a small cluster answers about 8 at a time without queueing.
-const parallel = 8
 
 // soon brings a run back at once, after the loop has written the status.
 const soon = time.Millisecond
 
 // sync makes the cluster what was rendered.
 func (r *run) sync(ctx context.Context) error {
-	objects := r.state.rendered.objects
 	inventory, err := readInventory(r.ks)
 	if err != nil {
 		return reconciler.Final(meta.ReconciliationFailedReason, err)
 	}
-	p := plan.Compute(plan.Input{Desired: objects, Inventory: inventory, Applied: r.known(objects), Prune: r.ks.Spec.Prune})
+	if err := r.claims.take(r.ks, r.state.rendered.objects); err != nil {
+		return retry(r.ks, reasonClaimed, err)
+	}
+	objects, known := r.known(r.state.rendered.objects)
+	p := plan.Compute(plan.Input{Desired: objects, Inventory: inventory, Applied: known, Prune: r.ks.Spec.Prune, AllowMass: r.mayPruneAll()})
 
 	// The inventory is stored before the first object of it is applied, so
 	// that nothing is forgotten whenever this process ends. The status has one
@@ -53,30 +46,67 @@ func (r *run) sync(ctx context.Context) error {
 	if err := r.stages(ctx, p.Stages); err != nil {
 		return err
 	}
-	if err := r.prune(ctx, p.Prune); err != nil {
+	r.state.attempt.waiting = time.Time{}
+	if err := r.prune(ctx, p); err != nil {
 		return err
 	}
-	writeInventory(r.ks, p.After)
-	r.forget(p.After)
 	return r.healthy(objects)
 }
+
+// prune deletes what is gone from the source, and stores what is left. What
+// could not be deleted stays in the inventory.
+func (r *run) prune(ctx context.Context, p plan.Plan) error {
+	left, _, err := r.delete(ctx, p.Prune)
+	after := plan.Merge(p.After, left)
+	writeInventory(r.ks, after)
+	r.forget(after)
+	if len(after) < len(p.Before) {
+		r.claims.release(key(r.ks), after)
+	}
+	if err != nil {
+		return reconciler.Temporary(meta.PruneFailedReason, err)
+	}
+	if n := len(p.Held); n > 0 {
+		err := fmt.Errorf("%d of the %d objects that were applied are gone from revision %s, among them %s: nothing is deleted, as it looks like a mistake; if it is none, annotate the Kustomization with %s=%s",
+			n, len(p.After), r.revision, p.Held[0].ID, allowPrune, r.revision)
+		return reconciler.Wait(reasonPruneHeld, 0, err)
+	}
+	return nil
+}
+
+// reasonPruneHeld is the condition reason of a deletion that the prune guard
+// keeps back.
+const reasonPruneHeld = "PruneHeld"
 
 func (r *run) progressing(after time.Duration) error {
 	return reconciler.Progressing(meta.ProgressingReason, after, fmt.Errorf("Applying revision %s", r.revision)) //nolint:staticcheck // ST1005: shown as Flux's client shows its own
 }
 
-// known compares what was applied with what the watches see now.
-func (r *run) known(objects []plan.Object) map[object.ObjMetadata]plan.State {
-	known := make(map[object.ObjMetadata]plan.State, len(objects))
-	for _, o := range objects {
+// known compares what was applied with what the watches see now, and marks
+// the objects that ask to be left alone.
+func (r *run) known(objects []plan.Object) ([]plan.Object, map[object.ObjMetadata]plan.State) {
+	objects, known := slices.Clone(objects), make(map[object.ObjMetadata]plan.State, len(objects))
+	now := time.Now() //nolint:forbidigo // the Loop has no clock of its own
+	for i, o := range objects {
+		live, there := r.watcher.Get(r.target(r.ks, o), o.ID)
+		if there && live.Mode == apply.Ignore {
+			objects[i].Skip = true
+		}
 		was, ok := r.state.applied[o.ID]
 		if !ok {
 			continue
 		}
-		live, there := r.watcher.Get(r.target(r.ks, o), o.ID)
-		known[o.ID] = plan.State{Hash: was.hash, Drifted: !there || live.UID != was.uid || live.Owned != was.owned}
+		drifted := !there || live.UID != was.uid || live.Owned != was.owned || live.Foreign && live.Mode != apply.Merge
+		if was.skipped {
+			drifted = was.seen && !there
+			if there && !was.seen {
+				was.seen = true
+				r.state.applied[o.ID] = was
+			}
+		}
+		known[o.ID] = plan.State{Hash: was.hash, Drifted: drifted && !now.Before(was.fight.until)}
 	}
-	return known
+	return objects, known
 }
 
 // watch requires the watches that see the objects and what else spec.healthChecks
@@ -99,99 +129,12 @@ func (r *run) watch(objects []plan.Object) error {
 	return r.watcher.Require(key(r.ks), targets)
 }
 
-// stages applies, stage after stage; a stage that fails stops those behind it.
-func (r *run) stages(ctx context.Context, stages [][]plan.Action) error {
-	for _, stage := range stages {
-		if plan.Stage(stage[0].ID) > 0 {
-			if err := r.established(); err != nil {
-				return err
-			}
-		}
-		if err := r.stage(ctx, stage); err != nil {
-			return r.failed(err)
-		}
-	}
-	return nil
-}
-
-// established waits until the API server serves the kinds that are defined
-// among the objects.
-func (r *run) established() error {
-	for _, o := range r.state.rendered.objects {
-		if o.ID.GroupKind.Kind != "CustomResourceDefinition" {
-			continue
-		}
-		if live, ok := r.watcher.Get(r.target(r.ks, o), o.ID); !ok || live.Health.Status != health.Current {
-			return reconciler.Progressing(meta.ProgressingReason, r.ks.GetTimeout(), fmt.Errorf("%s is not established yet", render.Name(o.Desired)))
-		}
-	}
-	return nil
-}
-
-func (r *run) stage(ctx context.Context, actions []plan.Action) error {
-	var (
-		mu     sync.Mutex
-		failed []error
-		group  errgroup.Group
-	)
-	group.SetLimit(parallel)
-	for _, a := range actions {
-		group.Go(func() error {
-			is, err := r.applyOne(ctx, a)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				failed = append(failed, fmt.Errorf("%s: %w", render.Name(a.Desired), err))
-				return nil
-			}
-			r.state.applied[a.ID] = is
-			return nil
-		})
-	}
-	_ = group.Wait() // the functions return none
-	return first(failed)
-}
-
-func (r *run) applyOne(ctx context.Context, a plan.Action) (applied, error) {
-	live, err := r.client.Apply(ctx, a.Desired)
-	if err != nil {
-		return applied{}, err
-	}
-	ctrl.LoggerFrom(ctx).Info("applied", "object", render.Name(a.Desired), "why", a.Why, "revision", r.revision)
-	if a.Why == plan.Drifted {
-		r.Recorder.Eventf(r.ks, corev1.EventTypeNormal, "DriftCorrected", "%s was changed or deleted by someone else: put back as in revision %s", render.Name(a.Desired), r.revision)
-	}
-	seen := r.watcher.Saw(r.target(r.ks, a.Object), live)
-	return applied{hash: a.Hash, uid: seen.UID, owned: seen.Owned}, nil
-}
-
-// first returns the first of several errors, by text so that the same failures
-// give the same message, and how many there are besides.
-func first(errs []error) error {
-	if len(errs) == 0 {
-		return nil
-	}
-	slices.SortFunc(errs, compareText)
-	if len(errs) == 1 {
-		return errs[0]
-	}
-	return fmt.Errorf("%w (and %d more objects)", errs[0], len(errs)-1)
-}
-
-func compareText(a, b error) int {
-	switch ta, tb := a.Error(), b.Error(); {
-	case ta < tb:
-		return -1
-	case ta > tb:
-		return 1
-	default:
-		return 0
-	}
-}
-
 // failed classifies an error of the API server: one that says no will say so
 // again, until something is changed; any other may pass.
 func (r *run) failed(err error) error {
+	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+		return retry(r.ks, meta.ReconciliationFailedReason, fmt.Errorf("%w: its namespace is being deleted; when that is gone, it is applied again", err))
+	}
 	refused := apierrors.IsInvalid(err) || apierrors.IsForbidden(err) || apierrors.IsBadRequest(err) ||
 		apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) || errors.Is(err, apply.ErrNoKind)
 	if refused {
@@ -200,52 +143,11 @@ func (r *run) failed(err error) error {
 	return reconciler.Temporary(meta.ReconciliationFailedReason, err)
 }
 
-// prune deletes what no longer belongs to the Kustomization.
-func (r *run) prune(ctx context.Context, entries []plan.Entry) error {
-	for _, e := range entries {
-		if err := r.delete(ctx, e); err != nil {
-			return reconciler.Temporary(meta.PruneFailedReason, fmt.Errorf("delete %s: %w", e.ID, err))
-		}
-	}
-	return nil
-}
-
-func (r *run) delete(ctx context.Context, e plan.Entry) error {
-	deleted, err := r.client.Delete(ctx, e.ID, e.Version, func(live metav1.Object) bool { return mayDelete(r.ks, live) })
-	if deleted {
-		ctrl.LoggerFrom(ctx).Info("deleted", "object", e.ID.String(), "revision", r.revision)
-	}
-	delete(r.state.applied, e.ID)
-	return err
-}
-
-// keep are the labels or annotations that save an object from being pruned.
-var keep = map[string]string{
-	"kustomize.toolkit.fluxcd.io/prune":     kustomizev1.DisabledValue,
-	"kustomize.toolkit.fluxcd.io/reconcile": kustomizev1.DisabledValue,
-	"kustomize.toolkit.fluxcd.io/ssa":       kustomizev1.IgnoreValue,
-}
-
-// mayDelete reports whether a live object is still the Kustomization's.
-func mayDelete(ks *kustomizev1.Kustomization, live metav1.Object) bool {
-	labels, annotations := live.GetLabels(), live.GetAnnotations()
-	for k, v := range keep {
-		if labels[k] == v || annotations[k] == v {
-			return false
-		}
-	}
-	return labels[apply.OwnerName] == ks.Name && labels[apply.OwnerNamespace] == ks.Namespace
-}
-
 // forget drops what is remembered of objects that are no longer there.
 func (r *run) forget(left []plan.Entry) {
 	there := map[object.ObjMetadata]bool{}
 	for _, e := range left {
 		there[e.ID] = true
 	}
-	for id := range r.state.applied {
-		if !there[id] {
-			delete(r.state.applied, id)
-		}
-	}
+	maps.DeleteFunc(r.state.applied, func(id object.ObjMetadata, _ applied) bool { return !there[id] })
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
@@ -60,7 +59,7 @@ func (in inputs) key(ks *kustomizev1.Kustomization) (string, error) {
 	spec := ks.Spec.DeepCopy()
 	// What has no influence on the objects.
 	spec.Interval, spec.RetryInterval, spec.Timeout = metav1.Duration{}, nil, nil
-	spec.DependsOn, spec.HealthChecks, spec.Wait, spec.Prune = nil, nil, false, false
+	spec.DependsOn, spec.HealthChecks, spec.HealthCheckExprs, spec.Wait, spec.Prune = nil, nil, nil, false, false
 	versions := make([]string, 0, len(in))
 	for _, i := range in {
 		versions = append(versions, i.version)
@@ -68,42 +67,56 @@ func (in inputs) key(ks *kustomizev1.Kustomization) (string, error) {
 	return digest(map[string]any{"spec": spec, "versions": versions})
 }
 
+// secrets are the variables whose values came from Secrets.
+type secrets struct {
+	names  map[string]bool
+	values []string // never to be shown
+}
+
 // variables reads the values, each object once and as the account that
-// applies. secrets are the values that came from Secrets. With no variables
-// at all it returns nil, and nothing is substituted, as in Flux.
-func (r *run) variables(ctx context.Context, in inputs) (vars map[string]string, secrets []string, err error) {
+// applies. With no variables at all it returns nil, and nothing is
+// substituted, as in Flux.
+func (r *run) variables(ctx context.Context, in inputs) (vars map[string]string, from secrets, err error) {
 	post := r.ks.Spec.PostBuild
 	if post == nil {
-		return nil, nil, nil
+		return nil, from, nil
 	}
-	vars = map[string]string{}
+	vars, from.names = map[string]string{}, map[string]bool{}
+	reader, err := r.Clients.For(r.local(r.ks))
+	if err != nil {
+		return nil, from, retry(r.ks, meta.BuildFailedReason, err)
+	}
 	for i, input := range in {
 		if input.version == "" {
 			continue
 		}
-		values, err := r.client.Data(ctx, input.ref.Kind, r.ks.Namespace, input.ref.Name)
+		values, err := reader.Data(ctx, input.ref.Kind, r.ks.Namespace, input.ref.Name)
 		if apierrors.IsNotFound(err) {
-			return nil, nil, retry(r.ks, meta.BuildFailedReason, r.missing(i, input.ref))
+			return nil, from, retry(r.ks, meta.BuildFailedReason, r.missing(i, input.ref))
 		}
 		if err != nil {
-			return nil, nil, retry(r.ks, meta.BuildFailedReason,
+			return nil, from, retry(r.ks, meta.BuildFailedReason,
 				fmt.Errorf("spec.postBuild.substituteFrom[%d]: read %s %s/%s: %w", i, input.ref.Kind, r.ks.Namespace, input.ref.Name, err))
 		}
-		if input.ref.Kind == "Secret" {
-			secrets = slices.AppendSeq(secrets, maps.Values(values))
+		for name, value := range values {
+			if from.names[name] = input.ref.Kind == "Secret"; from.names[name] {
+				from.values = append(from.values, value)
+			}
 		}
 		maps.Copy(vars, values)
 	}
-	maps.Copy(vars, post.Substitute)
+	for name, value := range post.Substitute {
+		vars[name], from.names[name] = value, false
+	}
 	for name := range vars {
 		if err := render.CheckVariable(name); err != nil {
-			return nil, secrets, retry(r.ks, meta.BuildFailedReason, fmt.Errorf("spec.postBuild: %w", err))
+			return nil, from, retry(r.ks, meta.BuildFailedReason, fmt.Errorf("spec.postBuild: %w", err))
 		}
 	}
 	if len(vars) == 0 && r.ks.GetSubstituteStrategy() != kustomizev1.SubstituteStrategyAlways {
-		return nil, nil, nil
+		return nil, from, nil
 	}
-	return vars, secrets, nil
+	return vars, from, nil
 }
 
 // shortest is the length in bytes below which a value is not looked for in

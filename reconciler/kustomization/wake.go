@@ -23,6 +23,7 @@ import (
 const (
 	bySource     = "lockstep.bySource"     // kind/namespace/name
 	byDependency = "lockstep.byDependency" // namespace/name
+	byReadyExpr  = "lockstep.byReadyExpr"  // namespace/name, of dependencies with a readyExpr
 	byInput      = "lockstep.byInput"      // kind/namespace/name
 )
 
@@ -38,9 +39,20 @@ func index(mgr ctrl.Manager) error {
 			}
 			return refs
 		},
+		byReadyExpr: func(ks *kustomizev1.Kustomization) (refs []string) {
+			for _, d := range ks.Spec.DependsOn {
+				if d.ReadyExpr != "" {
+					refs = append(refs, or(d.Namespace, ks.Namespace)+"/"+d.Name)
+				}
+			}
+			return refs
+		},
 		byInput: func(ks *kustomizev1.Kustomization) (refs []string) {
+			if kc := ks.Spec.KubeConfig; kc != nil && kc.SecretRef != nil {
+				refs = append(refs, "Secret/"+ks.Namespace+"/"+kc.SecretRef.Name)
+			}
 			if ks.Spec.PostBuild == nil {
-				return nil
+				return refs
 			}
 			for _, s := range ks.Spec.PostBuild.SubstituteFrom {
 				refs = append(refs, s.Kind+"/"+ks.Namespace+"/"+s.Name)
@@ -82,9 +94,9 @@ func (c *Controller) usersOfSource(ctx context.Context, kind, namespace, name st
 	return c.users(ctx, bySource, kind+"/"+namespace+"/"+name)
 }
 
-func (c *Controller) dependents() handler.EventHandler {
+func (c *Controller) dependents(field string) handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
-		return c.users(ctx, byDependency, o.GetNamespace()+"/"+o.GetName())
+		return c.users(ctx, field, o.GetNamespace()+"/"+o.GetName())
 	})
 }
 

@@ -22,6 +22,7 @@ type Object struct {
 	Entry
 	Desired *unstructured.Unstructured
 	Hash    string // equal for equal Desired
+	Skip    bool   // it belongs to the inventory but is left as it is
 }
 
 // State is what is known of an object that was applied before.
@@ -36,6 +37,7 @@ type Input struct {
 	Inventory []Entry                      // what earlier revisions applied, in the order of the status
 	Applied   map[object.ObjMetadata]State // by this process
 	Prune     bool
+	AllowMass bool // prune also what the guard would keep
 }
 
 // Why an object is applied.
@@ -60,8 +62,26 @@ type Plan struct {
 	Stages [][]Action
 	// Prune are deleted after the last stage, one after the other.
 	Prune []Entry
+	// Held would be pruned, but are so many that it looks like a mistake: they
+	// stay, in the inventory too, until somebody says that it is none.
+	Held []Entry
 	// After is the inventory when all is done.
 	After []Entry
+}
+
+// The guard keeps what is gone from the source if it is more than both.
+const (
+	massObjects = 10
+	massPercent = 30
+)
+
+// mass reports whether so many objects are gone that it looks like a mistake:
+// a great part of many, or all of any number.
+func (in Input) mass(stale int) bool {
+	if in.AllowMass || stale == 0 {
+		return false
+	}
+	return len(in.Desired) == 0 || stale > massObjects && stale*100 > massPercent*len(in.Inventory)
 }
 
 // Compute returns the plan for in.
@@ -72,7 +92,7 @@ func Compute(in Input) Plan {
 	for _, o := range in.Desired {
 		after = append(after, o.Entry)
 		desired[o.ID] = true
-		if why := in.why(o); why != "" {
+		if why := in.why(o); why != "" && !o.Skip {
 			s := Stage(o.ID)
 			stages[s] = append(stages[s], Action{Object: o, Why: why})
 		}
@@ -86,11 +106,34 @@ func Compute(in Input) Plan {
 	}
 	p := Plan{Before: sorted(append(stale, after...)), After: sorted(after)}
 	p.Stages = slices.DeleteFunc(stages, func(s []Action) bool { return len(s) == 0 })
-	if in.Prune {
-		p.Prune = sorted(stale)
-		slices.SortStableFunc(p.Prune, func(a, b Entry) int { return cmp.Compare(Stage(b.ID), Stage(a.ID)) })
+	switch {
+	case !in.Prune:
+	case in.mass(len(stale)):
+		p.Held, p.After = sorted(stale), p.Before
+	default:
+		p.Prune = Reverse(stale)
 	}
 	return p
+}
+
+// Reverse orders entries as they are to be deleted: what others stand on last.
+func Reverse(entries []Entry) []Entry {
+	entries = sorted(entries)
+	slices.SortStableFunc(entries, func(a, b Entry) int { return cmp.Compare(Stage(b.ID), Stage(a.ID)) })
+	return entries
+}
+
+// Merge returns the entries of both, each once.
+func Merge(a, b []Entry) []Entry {
+	seen := map[object.ObjMetadata]bool{}
+	var all []Entry
+	for _, e := range append(slices.Clone(a), b...) {
+		if !seen[e.ID] {
+			seen[e.ID] = true
+			all = append(all, e)
+		}
+	}
+	return sorted(all)
 }
 
 // why returns the reason to apply o, or "" if it is as it should be.

@@ -18,8 +18,8 @@ import (
 var vectors embed.FS
 
 // TestCompute runs the vectors of testdata. Each has the sections desired
-// (id hash), inventory (id), applied (id hash [drifted]), prune (true or
-// false), and plan, which is the plan as printed by show.
+// (id hash [skip]), inventory (id), applied (id hash [drifted]), prune (true,
+// false or allowed), and plan, which is the plan as printed by show.
 func TestCompute(t *testing.T) {
 	names, err := fs.Glob(vectors, "testdata/*.txtar")
 	if err != nil || len(names) == 0 {
@@ -55,13 +55,14 @@ func parse(t *testing.T, archive *txtar.Archive) (in plan.Input, want string) {
 			}
 			switch f.Name {
 			case "desired":
-				in.Desired = append(in.Desired, plan.Object{Entry: entry(t, fields[0]), Hash: fields[1]})
+				in.Desired = append(in.Desired, plan.Object{Entry: entry(t, fields[0]), Hash: fields[1], Skip: len(fields) > 2})
 			case "inventory":
 				in.Inventory = append(in.Inventory, entry(t, fields[0]))
 			case "applied":
 				in.Applied[entry(t, fields[0]).ID] = plan.State{Hash: fields[1], Drifted: len(fields) > 2}
 			case "prune":
-				in.Prune = fields[0] == "true"
+				in.Prune = fields[0] != "false"
+				in.AllowMass = fields[0] == "allowed"
 			default:
 				t.Fatalf("unknown section %q", f.Name)
 			}
@@ -93,6 +94,7 @@ func show(p plan.Plan) string {
 		}
 	}
 	list("prune", p.Prune)
+	list("held", p.Held)
 	list("after", p.After)
 	return b.String()
 }

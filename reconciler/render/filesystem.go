@@ -3,9 +3,11 @@ package render
 import (
 	"cmp"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"path/filepath"
 	"slices"
@@ -172,6 +174,16 @@ func (r Reads) note(n string, exists, dir bool, content []byte) {
 		is.content = was.content // a look at what was read before
 	}
 	r[n] = is
+}
+
+// Digest is equal for renders that looked at the same things.
+func (r Reads) Digest() string {
+	sum := sha256.New()
+	for _, n := range slices.Sorted(maps.Keys(r)) {
+		is := r[n]
+		fmt.Fprintf(sum, "%q %t %t %x\n", n, is.exists, is.dir, is.content)
+	}
+	return hex.EncodeToString(sum.Sum(nil))
 }
 
 // Same reports whether a render of tree would look at the same things.

@@ -26,6 +26,9 @@ func (r *readOnly) prepare(dir string, o Options) error {
 			return err
 		}
 	}
+	if o.IgnoreMissingComponents {
+		o.Components = slices.DeleteFunc(slices.Clone(o.Components), func(c string) bool { return !r.regularDir(path.Join(dir, c)) })
+	}
 	if err := merge(doc, o); err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
@@ -141,6 +144,14 @@ func merge(doc map[string]any, o Options) error {
 	set(doc, "nameSuffix", o.NameSuffix)
 	for _, c := range o.Components {
 		if err := add(doc, "components", c); err != nil {
+			return err
+		}
+	}
+	for _, m := range o.BuildMetadata {
+		if have, _ := doc["buildMetadata"].([]any); slices.Contains(have, any(m)) {
+			continue
+		}
+		if err := add(doc, "buildMetadata", m); err != nil {
 			return err
 		}
 	}

@@ -25,9 +25,26 @@ type Options struct {
 	Components      []string
 	Patches         []kustomize.Patch
 	Images          []kustomize.Image
+	BuildMetadata   []string // kustomize's buildMetadata: originAnnotations, transformerAnnotations
+
+	// IgnoreMissingComponents leaves out Components that are no folders.
+	IgnoreMissingComponents bool
 
 	// Substitute replaces ${variables} in the built objects; nil leaves them.
 	Substitute map[string]string
+
+	// Secret names the variables whose values come from Secrets: text with one
+	// of them is not in clear in the source.
+	Secret map[string]bool
+	// FindPlaintext fills Result.Plaintext.
+	FindPlaintext bool
+}
+
+// Result is what a render made.
+type Result struct {
+	Objects   []*unstructured.Unstructured
+	Reads     Reads       // what it was made from, also of a render that failed
+	Plaintext []Plaintext // Secrets whose values are in clear in the source
 }
 
 // ErrPath says that Options.Path is not a folder of the tree.
@@ -37,23 +54,36 @@ var ErrPath = errors.New("no such folder")
 // object, of which etcd stores at most 1.5 MiB; an entry takes about 100 bytes.
 const maxObjects = 10000
 
-// Render builds the objects of one folder. Reads tells what they were made
-// from, also when it fails.
-func Render(tree fs.FS, o Options) ([]*unstructured.Unstructured, Reads, error) {
+// Render builds the objects of one folder.
+func Render(tree fs.FS, o Options) (Result, error) {
 	files := &readOnly{tree: tree, seen: Reads{}}
+	result := Result{Reads: files.seen}
 	dir := name(o.Path)
 	if info, err := files.stat(dir); err != nil || !info.IsDir() {
-		return nil, files.seen, fmt.Errorf("path %q: %w in the source", o.Path, ErrPath)
+		return result, fmt.Errorf("path %q: %w in the source", o.Path, ErrPath)
 	}
 	if err := files.prepare(dir, o); err != nil {
-		return nil, files.seen, err
+		return result, err
 	}
 	built, err := build(files, dir)
 	if err != nil {
-		return nil, files.seen, err
+		return result, err
 	}
-	objects, err := collect(built, o.Substitute)
-	return objects, files.seen, err
+	objects, err := collect(built)
+	if err != nil {
+		return result, err
+	}
+	if err := refuseEncrypted(objects); err != nil {
+		return result, err
+	}
+	if o.FindPlaintext {
+		result.Plaintext = plaintext(objects, o.Secret)
+		if len(result.Plaintext) > 0 {
+			files.locate(dir, o, result.Plaintext)
+		}
+	}
+	result.Objects, err = finish(objects, o.Substitute)
+	return result, err
 }
 
 // build runs kustomize. Its library panics on some malformed input; that is
@@ -76,7 +106,8 @@ func build(files *readOnly, dir string) (built resmap.ResMap, err error) {
 	return built, nil
 }
 
-func collect(built resmap.ResMap, vars map[string]string) ([]*unstructured.Unstructured, error) {
+// collect returns the built objects, lists replaced by their items.
+func collect(built resmap.ResMap) ([]*unstructured.Unstructured, error) {
 	if n := built.Size(); n > maxObjects {
 		return nil, fmt.Errorf("%d objects are more than the %d that one render may have: split the path", n, maxObjects)
 	}
@@ -86,14 +117,21 @@ func collect(built resmap.ResMap, vars map[string]string) ([]*unstructured.Unstr
 		if err != nil {
 			return nil, err
 		}
-		if vars != nil {
+		objects = append(objects, o)
+	}
+	return flatten(objects)
+}
+
+// finish substitutes variables and checks that the objects are complete.
+func finish(objects []*unstructured.Unstructured, vars map[string]string) ([]*unstructured.Unstructured, error) {
+	if vars != nil {
+		for _, o := range objects {
 			if err := substitute(o, vars); err != nil {
 				return nil, fmt.Errorf("%s: %w", Name(o), err)
 			}
 		}
-		objects = append(objects, o)
 	}
-	return flatten(objects)
+	return objects, complete(objects)
 }
 
 func toObject(r *resource.Resource) (*unstructured.Unstructured, error) {
@@ -108,8 +146,7 @@ func toObject(r *resource.Resource) (*unstructured.Unstructured, error) {
 	return o, nil
 }
 
-// flatten replaces lists by their items and checks that each object has what
-// every object must have.
+// flatten replaces lists by their items.
 func flatten(objects []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
 	var flat []*unstructured.Unstructured
 	for _, o := range objects {
@@ -125,18 +162,24 @@ func flatten(objects []*unstructured.Unstructured) ([]*unstructured.Unstructured
 			flat = append(flat, &list.Items[i])
 		}
 	}
-	seen := map[string]bool{}
-	for _, o := range flat {
-		if o.GetAPIVersion() == "" || o.GetKind() == "" || o.GetName() == "" {
-			return nil, fmt.Errorf("%s: apiVersion, kind and metadata.name are required", Name(o))
-		}
-		if id := o.GroupVersionKind().GroupKind().String() + "|" + o.GetNamespace() + "|" + o.GetName(); seen[id] {
-			return nil, fmt.Errorf("%s: is defined twice", Name(o))
-		} else {
-			seen[id] = true
-		}
-	}
 	return flat, nil
+}
+
+// complete checks that each object has what every object must have, and that
+// none is there twice.
+func complete(objects []*unstructured.Unstructured) error {
+	seen := map[string]bool{}
+	for _, o := range objects {
+		if o.GetAPIVersion() == "" || o.GetKind() == "" || o.GetName() == "" {
+			return fmt.Errorf("%s: apiVersion, kind and metadata.name are required", Name(o))
+		}
+		id := o.GroupVersionKind().GroupKind().String() + "|" + o.GetNamespace() + "|" + o.GetName()
+		if seen[id] {
+			return fmt.Errorf("%s: is defined twice", Name(o))
+		}
+		seen[id] = true
+	}
+	return nil
 }
 
 // Name is how messages name an object: Kind/namespace/name, as Flux does.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	kustomize "github.com/fluxcd/pkg/apis/kustomize"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lockstep-dev/lockstep/reconciler/render"
@@ -76,15 +77,33 @@ func TestRender(t *testing.T) {
 			files:  map[string]string{"a.yaml": "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Namespace\n  metadata: {name: one}\n- apiVersion: v1\n  kind: Namespace\n  metadata: {name: two}\n"},
 			want:   []string{"Namespace/one", "Namespace/two"},
 		},
+		"PrefixAndSuffix": {
+			reason: "namePrefix and nameSuffix win over those of the file.",
+			files:  map[string]string{"a.yaml": configMap, "kustomization.yaml": "resources: [a.yaml]\nnamePrefix: from-file-\n"},
+			opts:   render.Options{NamePrefix: "pre-", NameSuffix: "-suf"},
+			want:   []string{"ConfigMap/app/pre-settings-suf"},
+		},
+		"Component": {
+			reason: "A component that is there is taken, one that is not may be left out.",
+			files: map[string]string{"app/a.yaml": configMap, "more/kustomization.yaml": "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nnameSuffix: -more\n"},
+			opts:  render.Options{Path: "app", Components: []string{"../more", "../gone"}, IgnoreMissingComponents: true},
+			want:  []string{"ConfigMap/app/settings-more"},
+		},
+		"PatchDeletes": {
+			reason: "A patch takes objects out, several at once.",
+			files:  map[string]string{"a.yaml": configMap + "---\n" + strings.Replace(configMap, "settings", "other", 1) + "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: app}\n"},
+			opts:   render.Options{Patches: []kustomize.Patch{{Patch: "$patch: delete\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: all}\n", Target: &kustomize.Selector{Kind: "ConfigMap"}}}},
+			want:   []string{"Namespace/app"},
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			objects, _, err := render.Render(tree(tc.files), tc.opts)
+			result, err := render.Render(tree(tc.files), tc.opts)
 			if err != nil {
 				t.Fatalf("%s\nRender: %v", tc.reason, err)
 			}
 			var got []string
-			for _, o := range objects {
+			for _, o := range result.Objects {
 				got = append(got, render.Name(o))
 			}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
@@ -108,13 +127,15 @@ func TestRenderRefuses(t *testing.T) {
 		"NoName":       {"An object without a name is refused.", map[string]string{"a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {}\n"}, "", "metadata.name"},
 		"UnknownField": {"A typo in a kustomization is no silent loss.", map[string]string{"kustomization.yaml": "resorces: [a.yaml]\n"}, "", "resorces"},
 		"OpenAPI":      {"A schema would change the process for everyone.", map[string]string{"kustomization.yaml": "openapi: {path: s.json}\n"}, "", "openapi"},
+		"NoComponent":  {"A component that is not there is named.", map[string]string{"kustomization.yaml": "components: [../gone]\n"}, "", "gone"},
+		"SOPS":         {"Ciphertext is never applied as if it were the value.", map[string]string{"a.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\nstringData: {a: 'ENC[AES256_GCM,data:x]'}\nsops: {mac: y}\n"}, "", "Secret/x: is encrypted with SOPS"},
 		"Helm":         {"Helm would run a program.", map[string]string{"kustomization.yaml": "helmCharts: [{name: x, repo: y}]\n"}, "", "elm"},
 		"NoVariable":   {"A variable without a value is named with its place.", map[string]string{"a.yaml": strings.Replace(configMap, "${COLOR:=green}", "${COLOUR}", 1)}, "", `data.color: variable "COLOUR"`},
 		"Twice":        {"One object, one definition.", map[string]string{"a.yaml": "apiVersion: v1\nkind: List\nitems:\n- &x {apiVersion: v1, kind: Namespace, metadata: {name: one}}\n- *x\n"}, "", "Namespace.v1.[noGrp]/one"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			_, _, err := render.Render(tree(tc.files), render.Options{Path: tc.path, Substitute: map[string]string{"OTHER": "x"}})
+			_, err := render.Render(tree(tc.files), render.Options{Path: tc.path, Substitute: map[string]string{"OTHER": "x"}})
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("%s\nRender: got %v, want an error that names %q", tc.reason, err, tc.want)
 			}
@@ -171,7 +192,7 @@ func TestRenderNeverLeavesTheTree(t *testing.T) {
 	}
 	for name, files := range cases {
 		t.Run(name, func(t *testing.T) {
-			_, _, err := render.Render(tree(files), render.Options{})
+			_, err := render.Render(tree(files), render.Options{})
 			if !errors.Is(err, render.ErrRemote) {
 				t.Errorf("Render: got %v, want ErrRemote", err)
 			}
@@ -205,7 +226,7 @@ func TestReads(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			_, reads, err := render.Render(tree(files), render.Options{Path: tc.path})
+			result, err := render.Render(tree(files), render.Options{Path: tc.path})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -215,7 +236,7 @@ func TestReads(t *testing.T) {
 					changed[n] = c
 				}
 			}
-			if got := reads.Same(tree(changed)); got != tc.want {
+			if got := result.Reads.Same(tree(changed)); got != tc.want {
 				t.Errorf("%s\nSame after a change of %s: got %v, want %v", tc.reason, tc.change, got, tc.want)
 			}
 		})
@@ -239,7 +260,7 @@ spec:
   kept: $${NAME}
   shell: "$NAME $(pwd)"
 `
-	objects, _, err := render.Render(tree(map[string]string{"a.yaml": deployment}), render.Options{Substitute: map[string]string{
+	result, err := render.Render(tree(map[string]string{"a.yaml": deployment}), render.Options{Substitute: map[string]string{
 		"NAME": "web", "NUMBER": "3", "BOOL": "true", "QUOTE": `"`, "PEM": "-----BEGIN\nabc\n-----END", "TRICKY": "a: {b: c} # d",
 	}})
 	if err != nil {
@@ -253,7 +274,7 @@ spec:
 			"tricky": "a: {b: c} # d", "kept": "${NAME}", "shell": "$NAME $(pwd)",
 		},
 	}
-	if diff := cmp.Diff(want, objects[0].Object); diff != "" {
+	if diff := cmp.Diff(want, result.Objects[0].Object); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 }

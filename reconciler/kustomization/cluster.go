@@ -1,0 +1,157 @@
+package kustomization
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	"github.com/fluxcd/pkg/apis/meta"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/lockstep-dev/lockstep/reconciler/apply"
+	"github.com/lockstep-dev/lockstep/reconciler/plan"
+)
+
+// local is who reads for a Kustomization in the controller's own cluster.
+func (c *Controller) local(ks *kustomizev1.Kustomization) apply.Account {
+	name := c.DefaultServiceAccount
+	if ks.Spec.KubeConfig == nil { // otherwise the name is one of the other cluster
+		name = or(ks.Spec.ServiceAccountName, name)
+	}
+	if name != "" {
+		return apply.Account{Namespace: ks.Namespace, Name: name}
+	}
+	return c.Account
+}
+
+// account is who applies for a Kustomization.
+func (c *Controller) account(ks *kustomizev1.Kustomization) apply.Account {
+	if ks.Spec.KubeConfig == nil {
+		return c.local(ks)
+	}
+	a := apply.Account{Cluster: c.states.of(ks).cluster}
+	if ks.Spec.ServiceAccountName != "" {
+		a.Namespace, a.Name = ks.Namespace, ks.Spec.ServiceAccountName
+	}
+	return a
+}
+
+// target is the watch that sees an object of a kind in a namespace. The
+// platform's account watches the whole cluster; a tenant's, its namespaces.
+func (c *Controller) target(ks *kustomizev1.Kustomization, o plan.Object) apply.Target {
+	account := c.account(ks)
+	kind := o.Desired.GroupVersionKind()
+	t := apply.Target{Account: account, Kind: kind, Rules: c.states.of(ks).compiled.rulesFor(kind.GroupKind())}
+	if account.Name != "" && account != c.Account {
+		t.Namespace = o.ID.Namespace
+	}
+	return t
+}
+
+// connect makes the cluster of spec.kubeConfig known. The Secret is read when
+// its metadata changes, and then once.
+func (c *Controller) connect(ctx context.Context, ks *kustomizev1.Kustomization) error {
+	st := c.states.of(ks)
+	id, config := "", (*rest.Config)(nil)
+	if kc := ks.Spec.KubeConfig; kc != nil {
+		ref := kc.SecretRef
+		m := &metav1.PartialObjectMetadata{}
+		m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+		if err := c.Metadata.Get(ctx, client.ObjectKey{Namespace: ks.Namespace, Name: ref.Name}, m); err != nil {
+			return fmt.Errorf("spec.kubeConfig.secretRef: Secret %s/%s: %w", ks.Namespace, ref.Name, err)
+		}
+		id = fmt.Sprintf("%s/%s/%s/%s/%s", ks.Namespace, ref.Name, ref.Key, m.UID, m.ResourceVersion)
+		if id == st.cluster {
+			return nil
+		}
+		var err error
+		if config, err = c.kubeConfig(ctx, ks, ref); err != nil {
+			return err
+		}
+		if err := c.Clients.Connect(id, config); err != nil {
+			return err
+		}
+	}
+	if was := st.cluster; was != id {
+		st.cluster, st.rendered = id, rendered{}
+		clear(st.applied)
+		if was != "" && !c.states.uses(was) {
+			c.Clients.Disconnect(was)
+		}
+	}
+	return nil
+}
+
+func (c *Controller) kubeConfig(ctx context.Context, ks *kustomizev1.Kustomization, ref *meta.SecretKeyReference) (*rest.Config, error) {
+	reader, err := c.Clients.For(c.local(ks))
+	if err != nil {
+		return nil, err
+	}
+	data, err := reader.Data(ctx, "Secret", ks.Namespace, ref.Name)
+	if err != nil {
+		return nil, fmt.Errorf("spec.kubeConfig.secretRef: read Secret %s/%s: %w", ks.Namespace, ref.Name, err)
+	}
+	raw := data["value"]
+	switch {
+	case ref.Key != "":
+		raw = data[ref.Key]
+	case raw == "":
+		raw = data["value.yaml"]
+	}
+	if raw == "" {
+		return nil, fmt.Errorf("spec.kubeConfig.secretRef: Secret %s/%s has no key %q", ks.Namespace, ref.Name, or(ref.Key, "value"))
+	}
+	config, err := parseKubeConfig(raw)
+	if err != nil {
+		return nil, fmt.Errorf("spec.kubeConfig.secretRef: Secret %s/%s: %w", ks.Namespace, ref.Name, err)
+	}
+	return config, nil
+}
+
+// parseKubeConfig reads the current context of a kubeconfig. Whatever would
+// run a program, read a file of this container or leave the other end
+// unverified is refused. Errors repeat nothing of it.
+func parseKubeConfig(raw string) (*rest.Config, error) {
+	config, err := clientcmd.Load([]byte(raw))
+	if err != nil {
+		return nil, errors.New("is no kubeconfig")
+	}
+	current := config.Contexts[config.CurrentContext]
+	if current == nil || config.Clusters[current.Cluster] == nil {
+		return nil, errors.New("the kubeconfig's current-context leads to no cluster")
+	}
+	user := config.AuthInfos[current.AuthInfo]
+	if user == nil {
+		user = &clientcmdapi.AuthInfo{}
+	}
+	to := config.Clusters[current.Cluster]
+	for _, f := range []struct {
+		set       bool
+		name, way string
+	}{
+		{user.Exec != nil, "exec", "no program is run: use a token or a client certificate"},
+		{user.AuthProvider != nil, "auth-provider", "use a token or a client certificate"},
+		{user.TokenFile != "", "tokenFile", "use token"},
+		{user.ClientCertificate != "", "client-certificate", "use client-certificate-data"},
+		{user.ClientKey != "", "client-key", "use client-key-data"},
+		{to.CertificateAuthority != "", "certificate-authority", "use certificate-authority-data"},
+		{to.InsecureSkipTLSVerify, "insecure-skip-tls-verify", "use certificate-authority-data"},
+		{!strings.HasPrefix(to.Server, "https://"), "server", "must begin with https://"},
+	} {
+		if f.set {
+			return nil, fmt.Errorf("the kubeconfig's %s is refused: %s", f.name, f.way)
+		}
+	}
+	made, err := clientcmd.NewDefaultClientConfig(*config, &clientcmd.ConfigOverrides{}).ClientConfig()
+	if err != nil {
+		return nil, errors.New("the kubeconfig cannot be used: see its current-context, cluster and user")
+	}
+	return made, nil
+}

@@ -1,0 +1,113 @@
+package render
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+)
+
+// Plaintext is a Secret whose values are in clear in the source. It holds no
+// value.
+type Plaintext struct {
+	Object string   // as Name gives it
+	File   string   // in the source; empty if it cannot be told
+	Keys   []string // of data and stringData
+}
+
+func (p Plaintext) String() string {
+	if p.File == "" {
+		return fmt.Sprintf("%s (keys %q)", p.Object, p.Keys)
+	}
+	return fmt.Sprintf("%s (keys %q) of %s", p.Object, p.Keys, p.File)
+}
+
+// ErrEncrypted says that an object is encrypted with SOPS.
+var ErrEncrypted = errors.New("is encrypted with SOPS, which this version does not open: seal it instead (kubeseal), or fetch it by an ExternalSecret")
+
+// refuseEncrypted refuses what SOPS has encrypted: applied as it is, it would
+// replace values by their ciphertext.
+func refuseEncrypted(objects []*unstructured.Unstructured) error {
+	for _, o := range objects {
+		if sops, ok := o.Object["sops"].(map[string]any); ok && sops["mac"] != nil {
+			return fmt.Errorf("%s: %w", Name(o), ErrEncrypted)
+		}
+	}
+	return nil
+}
+
+// plaintext finds the Secrets with values in clear. It looks at what was built
+// before variables are substituted: a value that comes from a Secret of the
+// cluster is not in the source.
+func plaintext(objects []*unstructured.Unstructured, secret map[string]bool) (found []Plaintext) {
+	for _, o := range objects {
+		if o.GetAPIVersion() != "v1" || o.GetKind() != "Secret" {
+			continue
+		}
+		var keys []string
+		for _, field := range []string{"data", "stringData"} {
+			values, _ := o.Object[field].(map[string]any)
+			for key, v := range values {
+				if v != nil && v != "" && !fromSecret(fmt.Sprint(v), secret) {
+					keys = append(keys, key)
+				}
+			}
+		}
+		if len(keys) > 0 {
+			slices.Sort(keys)
+			found = append(found, Plaintext{Object: Name(o), Keys: slices.Compact(keys)})
+		}
+	}
+	return found
+}
+
+// reference is a variable in a text, with or without operators behind it.
+var reference = regexp.MustCompile(`\$\{([_[:alpha:]][_[:alpha:][:digit:]]*)`)
+
+// fromSecret reports whether a text takes a value from a Secret.
+func fromSecret(text string, secret map[string]bool) bool {
+	for _, m := range reference.FindAllStringSubmatch(text, -1) {
+		if secret[m[1]] {
+			return true
+		}
+	}
+	return false
+}
+
+// locate names the files that plaintext comes from, by a second build that
+// notes the origin of each object. What it cannot tell stays empty: the
+// objects are named in any case.
+func (r *readOnly) locate(dir string, o Options, found []Plaintext) {
+	o.BuildMetadata = []string{"originAnnotations"}
+	r.overlay = nil
+	if err := r.prepare(dir, o); err != nil {
+		return
+	}
+	built, err := build(r, dir)
+	if err != nil {
+		return
+	}
+	files := map[string]string{}
+	for _, res := range built.Resources() {
+		object, err := toObject(res)
+		if err != nil {
+			continue
+		}
+		var origin struct {
+			Path         string `json:"path"`
+			ConfiguredIn string `json:"configuredIn"` // of what a generator made
+		}
+		if yaml.Unmarshal([]byte(object.GetAnnotations()["config.kubernetes.io/origin"]), &origin) == nil {
+			if p := origin.Path + origin.ConfiguredIn; p != "" {
+				files[Name(object)] = path.Join(dir, p)
+			}
+		}
+	}
+	for i := range found {
+		found[i].File = files[found[i].Object]
+	}
+}
