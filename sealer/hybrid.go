@@ -6,13 +6,16 @@ import (
 	"crypto/hkdf"
 	"crypto/hpke"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/big"
 	"strings"
+	"time"
 )
 
 // Sizes of what envelope 2 is made of, in bytes.
@@ -200,4 +203,10 @@ func ParseHybridKey(text []byte) (key *HybridKey, ok bool, err error) {
 		return key, true, nil
 	}
 	return nil, false, nil
+}
+
+// HybridOnly returns a Key that opens nothing but envelope 2.
+func HybridOnly(k *HybridKey) Key {
+	none := &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: new(big.Int)}} // of 0 bits, which fit nothing
+	return Key{Private: none, Hybrid: k, Fingerprint: k.ID.String(), Since: time.Unix(1, 0)}
 }

@@ -207,3 +207,13 @@ func (r *Keyring) Reseal(text string, at Place, hint string) (again string, by O
 	again, err = SealItem(opened.Value, at, newest.Hybrid.Recipient)
 	return again, by, err
 }
+
+// KeyBits returns the size of the key that a value of envelope 1 was sealed
+// with, in bits: all that is public of it. Its error is ErrFormat.
+func KeyBits(sealed []byte) (int, error) {
+	e, err := parse(sealed)
+	if err != nil {
+		return 0, err
+	}
+	return len(e.wrapped) * 8, nil
+}

@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/lockstep-dev/lockstep/cmd/lockstep/seal"
 )
 
 // version is set by the linker.
@@ -32,6 +34,7 @@ func root() *cobra.Command {
 		SilenceErrors: true,
 	}
 	cmd.AddCommand(getCmd(), versionCmd())
+	cmd.AddCommand(seal.Commands()...)
 	return cmd
 }
 

@@ -1,0 +1,256 @@
+package seal
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	sigsyaml "sigs.k8s.io/yaml"
+
+	bitnamiv1alpha1 "github.com/lockstep-dev/lockstep/apis/bitnami/v1alpha1"
+	"github.com/lockstep-dev/lockstep/sealer"
+)
+
+// sealing is one run of seal.
+type sealing struct {
+	trust
+	sources
+	in, out    string
+	format     string
+	namespace  string
+	scope      string
+	secretType string
+}
+
+func sealCmd() *cobra.Command {
+	s := &sealing{}
+	cmd := &cobra.Command{
+		Use:   "seal [NAME]",
+		Short: "Seal values for a cluster",
+		Long: `Seal a Secret, so that only the cluster can open it, and it can be committed.
+
+Without NAME, Secrets are read as manifests; with NAME, a Secret of that name is
+made of what --from-literal, --from-file and --from-env-file give.`,
+		Example: `  kubectl create secret generic db --dry-run=client -o yaml --from-literal=password=... | lockstep seal -w db.yaml
+  lockstep seal db -n prod --from-env-file db.env -w db.yaml
+  lockstep seal set db.yaml password < password.txt`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s.errs = cmd.ErrOrStderr()
+			return s.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), args)
+		},
+	}
+	s.trust.bind(cmd)
+	flags := cmd.Flags()
+	flags.StringVarP(&s.in, "file", "f", "", "file with the Secrets (default: standard input)")
+	flags.StringVarP(&s.out, "write", "w", "", "file to write (default: standard output)")
+	flags.StringVarP(&s.format, "output", "o", "", "yaml or json (default: as the file to write is named, or yaml)")
+	flags.StringVarP(&s.namespace, "namespace", "n", "", "namespace of the Secret (default: that of the manifest, or of the kubeconfig's context)")
+	flags.StringVar(&s.scope, "scope", "", "strict, namespace-wide or cluster-wide (default: as the manifest is annotated, or strict)")
+	flags.StringVar(&s.secretType, "type", "", "type of the Secret that NAME makes")
+	flags.StringArrayVar(&s.literals, "from-literal", nil, "ITEM=VALUE")
+	flags.StringArrayVar(&s.files, "from-file", nil, "[ITEM=]FILE; the item is named as the file by default; - is the standard input")
+	flags.StringArrayVar(&s.envFiles, "from-env-file", nil, "file with lines of ITEM=VALUE")
+	cmd.AddCommand(setCmd(), fetchCmd(), keygenCmd())
+	return cmd
+}
+
+func (s *sealing) run(ctx context.Context, stdin io.Reader, stdout io.Writer, args []string) error {
+	secrets, err := s.secrets(stdin, args)
+	if err != nil {
+		return err
+	}
+	for _, secret := range secrets {
+		if err := s.complete(secret); err != nil {
+			return err
+		}
+	}
+	to, err := s.resolve(ctx)
+	if err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	for _, secret := range secrets {
+		ss, err := sealed(secret, to)
+		if err != nil {
+			return fmt.Errorf("Secret %s: %w", secret.Name, err)
+		}
+		if err := s.print(&out, ss); err != nil {
+			return err
+		}
+	}
+	if s.out != "" {
+		return replaceFile(s.out, out.Bytes(), 0o644)
+	}
+	_, err = stdout.Write(out.Bytes())
+	return err
+}
+
+// secrets returns what is to be sealed.
+func (s *sealing) secrets(stdin io.Reader, args []string) ([]*corev1.Secret, error) {
+	if len(args) == 0 {
+		if s.sources.any() {
+			return nil, fmt.Errorf("%w: --from-... make a Secret, and it has no name: lockstep seal NAME --from-...", errFlags)
+		}
+		in := stdin
+		if s.in != "" {
+			f, err := os.Open(s.in)
+			if err != nil {
+				return nil, err
+			}
+			defer f.Close()
+			in = f
+		}
+		secrets, err := readSecrets(in)
+		if err == nil && len(secrets) == 0 {
+			err = errors.New("the input holds no Secret")
+		}
+		return secrets, err
+	}
+	if !s.sources.any() || s.in != "" {
+		return nil, fmt.Errorf("%w: NAME makes a Secret of --from-literal, --from-file and --from-env-file", errFlags)
+	}
+	data, err := s.read(stdin)
+	return []*corev1.Secret{{ObjectMeta: metav1.ObjectMeta{Name: args[0]}, Type: corev1.SecretType(s.secretType), Data: data}}, err
+}
+
+// complete gives a Secret the namespace and the scope of the flags.
+func (s *sealing) complete(secret *corev1.Secret) error {
+	if secret.Name == "" {
+		return errors.New("the Secret has no metadata.name")
+	}
+	if len(secret.Data)+len(secret.StringData) == 0 {
+		return fmt.Errorf("Secret %s has no items: put them into data or stringData", secret.Name)
+	}
+	scope := scopeOf(secret)
+	if s.scope != "" {
+		var err error
+		if scope, err = sealer.ParseScope(s.scope); err != nil {
+			return fmt.Errorf("--%w", err)
+		}
+	}
+	secret.Annotations = withScope(secret.Annotations, scope)
+	switch {
+	case s.namespace != "" && secret.Namespace != "" && secret.Namespace != s.namespace:
+		return fmt.Errorf("Secret %s is in namespace %q, and --namespace says %q", secret.Name, secret.Namespace, s.namespace)
+	case s.namespace != "":
+		secret.Namespace = s.namespace
+	case secret.Namespace == "" && scope != sealer.ClusterWide:
+		namespace, _, err := s.config().Namespace()
+		if err != nil {
+			return fmt.Errorf("find the namespace: %w: use --namespace", err)
+		}
+		secret.Namespace = namespace
+	}
+	return nil
+}
+
+// sealed makes the SealedSecret. Of the metadata, the template gets all that a
+// person may have written, as with kubeseal.
+func sealed(secret *corev1.Secret, to target) (*bitnamiv1alpha1.SealedSecret, error) {
+	at := sealer.Binding{Namespace: secret.Namespace, Name: secret.Name, Scope: scopeOf(secret)}
+	ss := &bitnamiv1alpha1.SealedSecret{
+		TypeMeta:   metav1.TypeMeta{APIVersion: bitnamiv1alpha1.GroupVersion.String(), Kind: bitnamiv1alpha1.SealedSecretKind},
+		ObjectMeta: metav1.ObjectMeta{Namespace: secret.Namespace, Name: secret.Name, Annotations: withScope(nil, at.Scope)},
+	}
+	ss.Spec.EncryptedData = bitnamiv1alpha1.EncryptedData{}
+	ss.Spec.Template = bitnamiv1alpha1.SecretTemplateSpec{ObjectMeta: writable(secret.ObjectMeta), Type: secret.Type, Immutable: secret.Immutable}
+	values := map[string][]byte{}
+	maps.Copy(values, secret.Data)
+	for item, text := range secret.StringData {
+		values[item] = []byte(text)
+	}
+	for _, item := range slices.Sorted(maps.Keys(values)) {
+		text, err := to.seal(values[item], sealer.Place{Binding: at, Item: item})
+		if err != nil {
+			return nil, fmt.Errorf("item %q: %w", item, err)
+		}
+		ss.Spec.EncryptedData[item] = text
+	}
+	return ss, nil
+}
+
+// writable returns m without what only the server sets, what belongs to one
+// cluster, and the annotations that hold the whole Secret.
+func writable(m metav1.ObjectMeta) metav1.ObjectMeta {
+	out := metav1.ObjectMeta{Namespace: m.Namespace, Name: m.Name, Labels: maps.Clone(m.Labels), Annotations: maps.Clone(m.Annotations), Finalizers: m.Finalizers}
+	for _, name := range []string{"kubectl.kubernetes.io/last-applied-configuration", "kubecfg.ksonnet.io/last-applied-configuration"} {
+		delete(out.Annotations, name)
+	}
+	return out
+}
+
+func scopeOf(o metav1.Object) sealer.Scope {
+	switch annotations := o.GetAnnotations(); {
+	case annotations[bitnamiv1alpha1.AnnotationClusterWide] == "true":
+		return sealer.ClusterWide
+	case annotations[bitnamiv1alpha1.AnnotationNamespaceWide] == "true":
+		return sealer.NamespaceWide
+	default:
+		return sealer.Strict
+	}
+}
+
+// withScope returns annotations that say scope.
+func withScope(annotations map[string]string, scope sealer.Scope) map[string]string {
+	out := map[string]string{}
+	maps.Copy(out, annotations)
+	delete(out, bitnamiv1alpha1.AnnotationNamespaceWide)
+	delete(out, bitnamiv1alpha1.AnnotationClusterWide)
+	switch scope {
+	case sealer.Strict: // says itself by saying nothing
+	case sealer.NamespaceWide:
+		out[bitnamiv1alpha1.AnnotationNamespaceWide] = "true"
+	case sealer.ClusterWide:
+		out[bitnamiv1alpha1.AnnotationClusterWide] = "true"
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}
+
+// print writes a manifest without what a person would not write.
+func (s *sealing) print(out io.Writer, o any) error {
+	format := s.format
+	if format == "" && filepath.Ext(s.out) == ".json" {
+		format = "json"
+	}
+	return printObject(out, format, o)
+}
+
+func printObject(out io.Writer, format string, o any) error {
+	text, err := json.Marshal(o)
+	if err != nil {
+		return err
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(text, &fields); err != nil {
+		return err
+	}
+	switch format {
+	case "json":
+		text, err = json.MarshalIndent(fields, "", "  ")
+		text = append(text, '\n')
+	case "yaml", "":
+		text, err = sigsyaml.Marshal(fields)
+		text = append([]byte("---\n"), text...)
+	default:
+		return fmt.Errorf("--output %q: use yaml or json", format)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = out.Write(text)
+	return err
+}
