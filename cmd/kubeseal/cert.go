@@ -11,10 +11,6 @@ import (
 	"os"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
-
 	"github.com/lockstep-dev/lockstep/sealer"
 )
 
@@ -88,27 +84,13 @@ func download(ctx context.Context, address string) ([]byte, error) {
 
 // fetch asks the controller, through the API server's proxy.
 func (o *options) fetch(ctx context.Context) ([]byte, error) {
-	config, err := o.client().ClientConfig()
-	if err != nil {
-		return nil, err
-	}
-	config = rest.CopyConfig(config)
-	config.AcceptContentTypes = "application/x-pem-file, */*"
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return nil, err
-	}
 	ctx, cancel := context.WithTimeout(ctx, certTimeout)
 	defer cancel()
-	services := client.CoreV1().Services(o.controllerNamespace)
-	service, err := services.Get(ctx, o.controllerName, metav1.GetOptions{})
+	c, err := o.connect(ctx, "application/x-pem-file, */*")
 	if err != nil {
-		return nil, fmt.Errorf("cannot get sealed secret service: %w.\nPlease, use the flag --controller-name and --controller-namespace to set up the name and namespace of the sealed secrets controller", err)
+		return nil, err
 	}
-	if len(service.Spec.Ports) == 0 {
-		return nil, fmt.Errorf("service %s/%s has no ports: is it the controller's?", o.controllerNamespace, o.controllerName)
-	}
-	body, err := services.ProxyGet("http", o.controllerName, service.Spec.Ports[0].Name, "/v1/cert.pem", nil).Stream(ctx)
+	body, err := c.client.Services(o.controllerNamespace).ProxyGet("http", o.controllerName, c.port, "/v1/cert.pem", nil).Stream(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("cannot fetch certificate: %w", err)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,7 +53,7 @@ func genuine(t *testing.T) string {
 // ours runs this kubeseal.
 func ours(ctx context.Context, in string, args ...string) (stdout string, err error) {
 	var out bytes.Buffer
-	err = run(ctx, args, streams{in: strings.NewReader(in), out: &out, err: &bytes.Buffer{}})
+	err = run(ctx, append([]string{"kubeseal"}, args...), streams{in: strings.NewReader(in), out: &out, err: &bytes.Buffer{}})
 	return out.String(), err
 }
 
@@ -173,3 +174,5 @@ func TestSameErrors(t *testing.T) {
 		})
 	}
 }
+
+func base64Of(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }

@@ -24,7 +24,7 @@ func main() {
 func exit() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	err := run(ctx, os.Args[1:], streams{in: os.Stdin, out: os.Stdout, err: os.Stderr})
+	err := run(ctx, os.Args, streams{in: os.Stdin, out: os.Stdout, err: os.Stderr})
 	switch {
 	case err == nil:
 		return 0
@@ -45,9 +45,11 @@ type streams struct {
 // errUsage says that the flags could not be understood, and that this was said.
 var errUsage = errors.New("usage")
 
+// run does what args say, of which the first is the program's name.
 func run(ctx context.Context, args []string, s streams) error {
 	o := newOptions()
-	err := o.parse(args, s)
+	o.program = args[0]
+	err := o.parse(args[1:], s)
 	switch {
 	case errors.Is(err, pflag.ErrHelp):
 		return nil
@@ -59,6 +61,8 @@ func run(ctx context.Context, args []string, s streams) error {
 	case o.help:
 		o.usage(s.out)
 		return nil
+	case o.completion != "":
+		return o.complete(s.out)
 	}
 	return o.run(ctx, s)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -9,7 +10,9 @@ import (
 
 	"github.com/spf13/pflag"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	_ "k8s.io/client-go/plugin/pkg/client/auth" // the ways to log in that a kubeconfig can name
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
 
 	"github.com/lockstep-dev/lockstep/sealer"
 )
@@ -38,9 +41,11 @@ type options struct {
 	reEncrypt           bool
 	recoveryUnseal      bool
 	recoveryKeys        []string
+	completion          string
 	help                bool
 	version             bool
 
+	program   string                    // as it was called
 	overrides clientcmd.ConfigOverrides // kubectl's flags: --namespace, --context and their like
 	flags     *pflag.FlagSet
 }
@@ -73,7 +78,7 @@ func newOptions() *options {
 	fs.StringVarP(&o.inputFile, "secret-file", "f", "", "Secret (input) file")
 	fs.BoolVar(&o.fetchCert, "fetch-cert", false, "Write certificate to stdout. Useful for later use with --cert")
 	fs.BoolVar(&o.allowEmptyData, "allow-empty-data", false, "Allow empty data in the secret object")
-	fs.BoolVar(&o.validate, "validate", false, "Validate that the sealed secret can be decrypted (not supported yet)")
+	fs.BoolVar(&o.validate, "validate", false, "Validate that the sealed secret can be decrypted")
 	fs.StringVar(&o.mergeInto, "merge-into", "", "Merge items from secret into an existing sealed secret file, updating the file in-place instead of writing to stdout.")
 	fs.BoolVar(&o.raw, "raw", false, "Encrypt a raw value passed via the --from-* flags instead of the whole secret object")
 	fs.StringVar(&o.name, "name", "", "Name of the sealed secret (required with --raw and default (strict) scope)")
@@ -81,60 +86,47 @@ func newOptions() *options {
 	fs.StringVar(&o.kubeconfig, "kubeconfig", "", "Path to a kube config. Only required if out-of-cluster")
 	fs.Var(&o.scope, "scope", "Set the scope of the sealed secret: strict, namespace-wide, cluster-wide (defaults to strict). Mandatory for --raw, otherwise the 'sealedsecrets.bitnami.com/cluster-wide' and 'sealedsecrets.bitnami.com/namespace-wide' annotations on the input secret can be used to select the scope.")
 	fs.BoolVar(&o.reEncrypt, "rotate", false, "")
-	fs.BoolVar(&o.reEncrypt, "re-encrypt", false, "Re-encrypt the given sealed secret to use the latest cluster key (not supported yet).")
+	fs.BoolVar(&o.reEncrypt, "re-encrypt", false, "Re-encrypt the given sealed secret to use the latest cluster key.")
 	_ = fs.MarkDeprecated("rotate", "please use --re-encrypt instead") // the flag is two lines above
-	fs.BoolVar(&o.recoveryUnseal, "recovery-unseal", false, "Decrypt a sealed secrets file obtained from stdin, using the private key passed with --recovery-private-key (not supported yet).")
-	fs.StringSliceVar(&o.recoveryKeys, "recovery-private-key", nil, "Private key filename used by the --recovery-unseal command (not supported yet).")
+	fs.BoolVar(&o.recoveryUnseal, "recovery-unseal", false, "Decrypt a sealed secrets file obtained from stdin, using the private key passed with --recovery-private-key. Intended to be used in disaster recovery mode.")
+	fs.StringSliceVar(&o.recoveryKeys, "recovery-private-key", nil, "Private key filename used by the --recovery-unseal command. Multiple files accepted either via comma separated list or by repetition of the flag. Either PEM encoded private keys or a backup of a json/yaml encoded k8s sealed-secret controller secret (and v1.List) are accepted. ")
 	fs.BoolVar(&o.help, "help", false, "Print this help message")
+	fs.StringVar(&o.completion, "completion", "", "Print the completion script of a shell: bash, zsh or fish")
+	_ = fs.MarkHidden("completion") // the genuine kubeseal has none, and its --help is compared by scripts
 	clientcmd.BindOverrideFlags(&o.overrides, fs, clientcmd.RecommendedConfigOverrideFlags(""))
 	return o
 }
 
-// parse reads the environment, then the command line, which wins.
+// parse reads the environment, then the command line, which wins. It says
+// what is wrong as the genuine kubeseal does, whose flag library writes to both
+// streams.
 func (o *options) parse(args []string, s streams) error {
-	o.flags.SetOutput(s.err)
-	var failed error
+	o.flags.SetOutput(s.out)
 	o.flags.VisitAll(func(f *pflag.Flag) {
 		name := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		if value, ok := os.LookupEnv(name); ok && failed == nil {
-			if err := o.flags.Set(f.Name, value); err != nil {
-				failed = fmt.Errorf("%s: %w", name, err)
-			}
+		if value, ok := os.LookupEnv(name); ok {
+			_ = f.Value.Set(value) // the genuine kubeseal ignores what it cannot read
 		}
 	})
-	if failed != nil {
-		return failed
+	// The flags of the log have no environment.
+	logs := flag.NewFlagSet("klog", flag.ContinueOnError)
+	klog.InitFlags(logs)
+	o.flags.AddGoFlagSet(logs)
+	o.flags.Usage = func() {
+		fmt.Fprintf(s.err, "Usage of %s:\n", o.program)
+		fmt.Fprint(s.out, o.flags.FlagUsages())
 	}
-	o.flags.Usage = func() { o.usage(s.err) }
 	err := o.flags.Parse(args)
 	if err == nil || errors.Is(err, pflag.ErrHelp) {
 		return err
 	}
-	fmt.Fprintf(s.err, "%v\nRun 'kubeseal --help' for the flags there are.\n", err)
+	o.flags.Usage()
+	fmt.Fprintln(s.out, err)
 	return errUsage
 }
 
 func (o *options) usage(w io.Writer) {
-	fmt.Fprintf(w, "Usage of kubeseal:\n%s", o.flags.FlagUsages())
-}
-
-// unsupported refuses by name what is not there yet.
-func (o *options) unsupported() error {
-	for _, f := range []struct {
-		set  bool
-		flag string
-		way  string
-	}{
-		{o.validate, "--validate", "apply the SealedSecret with kubectl apply --dry-run=server, and see its Synced condition after it is applied"},
-		{o.reEncrypt, "--re-encrypt", "seal the Secret again with the newest certificate"},
-		{o.recoveryUnseal, "--recovery-unseal", "use the kubeseal of Sealed Secrets, which reads the same keys and files"},
-		{len(o.recoveryKeys) > 0, "--recovery-private-key", "use the kubeseal of Sealed Secrets, which reads the same keys and files"},
-	} {
-		if f.set {
-			return fmt.Errorf("%s is not supported by this kubeseal yet: %s", f.flag, f.way)
-		}
-	}
-	return nil
+	fmt.Fprintf(w, "Usage of %s:\n%s", o.program, o.flags.FlagUsages())
 }
 
 // client returns the configuration of kubectl.

@@ -25,8 +25,8 @@ func (o *options) run(ctx context.Context, s streams) error {
 	if len(o.fromFile) > 0 && !o.raw {
 		return errors.New("--from-file requires --raw")
 	}
-	if err := o.unsupported(); err != nil {
-		return err
+	if o.reEncrypt && o.outputFile == "" {
+		o.outputFile = o.inputFile
 	}
 	if ext := filepath.Ext(o.outputFile); ext == ".yaml" || ext == ".yml" {
 		o.format = "yaml"
@@ -48,6 +48,14 @@ func (o *options) work(ctx context.Context, s streams, out *bytes.Buffer) error 
 		return err
 	}
 	defer closeIn()
+	switch {
+	case o.recoveryUnseal:
+		return o.unseal(ctx, in, out)
+	case o.validate:
+		return o.validateAll(ctx, in)
+	case o.reEncrypt:
+		return o.reEncryptAll(ctx, in, out)
+	}
 	cert, err := o.certificate(ctx)
 	if err != nil {
 		return err
@@ -75,7 +83,7 @@ func (o *options) input(s streams) (in io.Reader, done func(), err error) {
 	if o.inputFile != "" {
 		f, err := os.Open(o.inputFile)
 		if err != nil {
-			return nil, nil, fmt.Errorf("could not read file specified with --secret-file: %w", err)
+			return nil, nil, errors.New("Could not read file specified with --secret-file") //nolint:staticcheck // ST1005: the genuine words
 		}
 		return f, func() { _ = f.Close() }, nil // it was only read
 	}

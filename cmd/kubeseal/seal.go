@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
@@ -9,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -199,16 +197,16 @@ func withScope(annotations map[string]string, scope sealer.Scope) map[string]str
 	return out
 }
 
-// write prints ss in the form of the genuine kubeseal.
-func write(out io.Writer, format string, ss *bitnamiv1alpha1.SealedSecret) error {
+// write prints an object in the form of the genuine kubeseal.
+func write(out io.Writer, format string, o any) error {
 	var text []byte
 	var err error
 	switch strings.ToLower(format) {
 	case "json", "":
-		text, err = json.MarshalIndent(ss, "", "  ")
+		text, err = json.MarshalIndent(o, "", "  ")
 		text = append(text, '\n')
 	case "yaml":
-		text, err = sigsyaml.Marshal(ss)
+		text, err = sigsyaml.Marshal(o)
 		text = append([]byte("---\n"), text...)
 	default:
 		return fmt.Errorf("unsupported output format: %s", format)
@@ -218,58 +216,4 @@ func write(out io.Writer, format string, ss *bitnamiv1alpha1.SealedSecret) error
 	}
 	_, err = out.Write(text)
 	return err
-}
-
-// mergeInto seals one Secret into a SealedSecret that is there, under its name.
-func (s *sealing) mergeInto(in io.Reader) error {
-	text, err := os.ReadFile(s.options.mergeInto)
-	if err != nil {
-		return err
-	}
-	into := &bitnamiv1alpha1.SealedSecret{}
-	if err := sigsyaml.Unmarshal(text, into); err != nil {
-		return fmt.Errorf("--merge-into %s: %w", s.options.mergeInto, err)
-	}
-	if into.Kind != bitnamiv1alpha1.SealedSecretKind {
-		return fmt.Errorf("--merge-into %s: it holds kind %q, not a SealedSecret", s.options.mergeInto, into.Kind)
-	}
-	secrets, err := readSecrets(in)
-	if err != nil {
-		return err
-	}
-	if len(secrets) != 1 {
-		return fmt.Errorf("--merge-into takes one Secret, and the input holds %d", len(secrets))
-	}
-	secret := secrets[0]
-	secret.Name, secret.Namespace = into.Name, into.Namespace
-	if !s.flags.Changed("scope") && scopeOf(secret) == sealer.Strict {
-		s.scope.Scope = scopeOf(into) // or the new items would not open beside the old
-	}
-	from, err := s.secret(secret)
-	if err != nil {
-		return err
-	}
-	if was, is := scopeOf(into), scopeOf(from); was != is {
-		return fmt.Errorf("--merge-into %s: it was sealed with scope %s, and the new items would have %s: use --scope %s", s.options.mergeInto, was, is, was)
-	}
-	merge(into, from)
-	var out bytes.Buffer
-	if err := write(&out, s.format, into); err != nil {
-		return err
-	}
-	return replaceFile(s.options.mergeInto, out.Bytes())
-}
-
-func merge(into, from *bitnamiv1alpha1.SealedSecret) {
-	into.Spec.EncryptedData = merged(into.Spec.EncryptedData, from.Spec.EncryptedData)
-	into.Spec.Template.Annotations = merged(into.Spec.Template.Annotations, from.Spec.Template.Annotations)
-	into.Spec.Template.Labels = merged(into.Spec.Template.Labels, from.Spec.Template.Labels)
-}
-
-func merged[M ~map[string]string](below, above M) M {
-	if below == nil {
-		below = M{}
-	}
-	maps.Copy(below, above)
-	return below
 }
