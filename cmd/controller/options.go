@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,8 +16,6 @@ import (
 
 	uberzap "go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
-
-	"github.com/lockstep-dev/lockstep/reconciler/apply"
 )
 
 // options are the controller's settings. Every one is a flag.
@@ -32,7 +29,7 @@ type options struct {
 
 	keyOptions
 
-	syncAccount             string
+	sync                    syncOptions
 	allowCrossNamespaceRefs bool
 	allowHTTPCredentials    bool
 	controllerClass         string
@@ -70,7 +67,7 @@ func (o *options) bind(fs *flag.FlagSet) {
 
 	o.keyOptions.bind(fs)
 
-	fs.StringVar(&o.syncAccount, "sync-account", "", "NAMESPACE/NAME of the ServiceAccount that applies for a Kustomization without a serviceAccountName; empty is the controller's own")
+	o.sync.bind(fs)
 	fs.BoolVar(&o.allowCrossNamespaceRefs, "allow-cross-namespace-refs", false, "let a Kustomization refer to sources and Kustomizations of other namespaces, as Flux does by default")
 	fs.BoolVar(&o.allowHTTPCredentials, "allow-http-credentials", false, "send Git credentials over http:// too, unencrypted")
 	fs.StringVar(&o.secretsManager, "aws-secretsmanager-endpoint", os.Getenv("AWS_SECRETSMANAGER_ENDPOINT"), "URL of AWS Secrets Manager instead of the region's own (default $AWS_SECRETSMANAGER_ENDPOINT)")
@@ -78,18 +75,6 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.controllerClass, "controller-class", "default", "serve stores whose spec.controller is this or empty")
 
 	fs.BoolVar(&o.version, "version", false, "print the version and exit")
-}
-
-// account parses --sync-account.
-func (o *options) account() (apply.Account, error) {
-	if o.syncAccount == "" {
-		return apply.Account{}, nil
-	}
-	namespace, name, ok := strings.Cut(o.syncAccount, "/")
-	if !ok || namespace == "" || name == "" {
-		return apply.Account{}, fmt.Errorf("--sync-account %q: want NAMESPACE/NAME", o.syncAccount)
-	}
-	return apply.Account{Namespace: namespace, Name: name}, nil
 }
 
 // shutdown is how long running reconciles may take to end: less than the 30 s

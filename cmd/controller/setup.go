@@ -50,7 +50,7 @@ func backends(o *options) providers.Registry {
 
 // setup is the table of contents of the suite: one line per controller.
 func setup(mgr ctrl.Manager, o *options) error {
-	account, err := o.account()
+	account, err := o.sync.account()
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func setup(mgr ctrl.Manager, o *options) error {
 
 	for _, r := range []interface{ SetupWithManager(ctrl.Manager) error }{
 		&source.Controller{Client: c, Metadata: metadata, Secrets: reader, Recorder: events, Store: sources, AllowHTTPCredentials: o.allowHTTPCredentials},
-		&kustomization.Controller{Client: c, Metadata: metadata, Recorder: events, Sources: sources, Clients: clients, Account: account, References: refs},
+		&kustomization.Controller{Client: c, Metadata: metadata, Recorder: events, Sources: sources, Clients: clients, Account: account, References: refs, DefaultServiceAccount: o.sync.defaultServiceAccount, Plaintext: o.sync.plaintext},
 		&keys.Controller{Client: c, Reader: reader, Ring: ring, Namespace: o.namespace, Prefix: o.keyPrefix, KeySize: o.keySize, TTL: o.keyTTL, Renewal: renewal, Addr: o.sealingAddr},
 		&sealedsecret.Controller{Client: c, Reader: reader, Recorder: events, Keys: ring},
 		&reseal.Controller{Client: c, Secrets: reader, Recorder: events, Ring: ring, Namespace: o.namespace, AllowHTTPCredentials: o.allowHTTPCredentials},
