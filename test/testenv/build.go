@@ -27,6 +27,7 @@ type program struct {
 	shared  []string // folders that its go.mod replaces a module with
 	pkg     string   // the package to build, from dir
 	ldflags string   // for the linker, besides -s -w
+	tags    string   // build tags, with commas between them
 	cost    string   // what a cold build takes on two cores, said before it starts
 }
 
@@ -41,7 +42,9 @@ var programs = map[string]program{
 	"aws":          {dir: "test/servers/aws", shared: []string{"test/servers/serve"}, pkg: ".", cost: "half a minute"},
 	"git":          {dir: "test/servers/git", shared: []string{"test/servers/serve"}, pkg: ".", cost: "20 seconds"},
 	"kwok":         {dir: "test/servers/kwok", pkg: ".", cost: "2 to 4 minutes"},
-	"kubeseal":     {dir: "tools/kubeseal", pkg: "github.com/bitnami-labs/sealed-secrets/cmd/kubeseal", cost: "2 to 3 minutes"},
+	// Gitea's only database is one in C.
+	"gitea":    {dir: "test/servers/gitea", pkg: "code.gitea.io/gitea", tags: "sqlite,sqlite_unlock_notify", cost: "6 to 10 minutes"},
+	"kubeseal": {dir: "tools/kubeseal", pkg: "github.com/bitnami-labs/sealed-secrets/cmd/kubeseal", cost: "2 to 3 minutes"},
 }
 
 func versionFlags(v string) string {
@@ -53,7 +56,7 @@ func versionFlags(v string) string {
 
 // Programs returns the names that Binary knows, in the order in which to build them.
 func Programs() []string {
-	return []string{"controlplane", "vault", "kwok", "aws", "git", "kubeseal"}
+	return []string{"controlplane", "vault", "kwok", "aws", "git", "kubeseal", "gitea"}
 }
 
 // Binary returns the path of the named program, and builds it first if the
@@ -132,7 +135,7 @@ func binaryCache() (string, error) {
 // hash identifies what a build of p would give.
 func (p program) hash(root string) (string, error) {
 	h := sha256.New()
-	fmt.Fprintln(h, runtime.Version(), runtime.GOOS, runtime.GOARCH, p.pkg, p.ldflags)
+	fmt.Fprintln(h, runtime.Version(), runtime.GOOS, runtime.GOARCH, p.pkg, p.ldflags+p.tags)
 	n := 0
 	for _, dir := range append([]string{p.dir}, p.shared...) {
 		err := filepath.WalkDir(filepath.Join(root, dir), func(path string, d fs.DirEntry, err error) error {
@@ -165,7 +168,7 @@ func (p program) build(ctx context.Context, name, root, path string, progress io
 	fmt.Fprintf(progress, "%s: building; the first time this takes about %s\n", name, p.cost)
 	tmp := path + ".new"
 	cmd := exec.CommandContext(ctx, "go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false",
-		"-ldflags", strings.TrimSpace("-s -w "+p.ldflags), "-o", tmp, p.pkg)
+		"-tags", p.tags, "-ldflags", strings.TrimSpace("-s -w "+p.ldflags), "-o", tmp, p.pkg)
 	cmd.Dir = filepath.Join(root, p.dir)
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "GOFLAGS=") }), "GOWORK=off")
 	var out bytes.Buffer

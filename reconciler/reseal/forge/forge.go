@@ -100,7 +100,10 @@ func split(address string) (host, project string, err error) {
 	if !strings.Contains(project, "/") {
 		return "", "", errors.New("the GitRepository's spec.url does not end in OWNER/NAME")
 	}
-	return u.Hostname(), project, nil
+	if u.Scheme == "ssh" {
+		return u.Hostname(), project, nil // the port is that of SSH
+	}
+	return u.Host, project, nil
 }
 
 // Ensure returns the open pull request from Head into Base, and opens one if
