@@ -26,7 +26,7 @@ func Listen(addr string, secure bool) (l net.Listener, ca string, err error) {
 		return nil, "", fmt.Errorf("make a certificate: %w", err)
 	}
 	return tls.NewListener(l, &tls.Config{
-		Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
+		Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
 		// A server may look at the certificate of a client that has one.
 		ClientAuth: tls.RequestClientCert,
 	}), ca, nil
