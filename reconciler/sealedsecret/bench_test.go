@@ -43,6 +43,7 @@ type bench struct {
 	ns       string
 	ring     *sealer.Keyring
 	requests *requests
+	settings func(c *sealedsecret.Controller) // before it starts; nil changes nothing
 }
 
 func newBench(t *testing.T) *bench {
@@ -92,15 +93,20 @@ func (b *bench) run() (stop func()) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	served := &sealedsecret.Controller{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Keys: b.ring,
+		Recorder:  mgr.GetEventRecorderFor("sealed-secrets"),
+		Namespace: b.ns, KeyPrefix: "sealed-secrets-key",
+	}
+	if b.settings != nil {
+		b.settings(served)
+	}
 	for _, c := range []interface{ SetupWithManager(ctrl.Manager) error }{
 		&keys.Controller{
 			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Ring: b.ring,
 			Namespace: b.ns, Prefix: "sealed-secrets-key", KeySize: 2048, TTL: time.Hour,
 		},
-		&sealedsecret.Controller{
-			Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Keys: b.ring,
-			Recorder: mgr.GetEventRecorderFor("sealed-secrets"),
-		},
+		served,
 	} {
 		if err := c.SetupWithManager(mgr); err != nil {
 			b.t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/tools/record"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -19,7 +20,8 @@ import (
 	"github.com/lockstep-dev/lockstep/sealer"
 )
 
-// Controller reconciles SealedSecrets. All fields but Workers are required.
+// Controller reconciles SealedSecrets. Client, Reader, Recorder and Keys are
+// required.
 type Controller struct {
 	Client   client.Client
 	Reader   client.Reader // reads Secrets past the cache
@@ -29,6 +31,21 @@ type Controller struct {
 	// Workers is how many SealedSecrets are worked on at once; 0 means one for
 	// each processor, as opening is all that takes long.
 	Workers int
+
+	// Selector picks the SealedSecrets that are served, by their labels; nil
+	// picks all.
+	Selector labels.Selector
+
+	// AcceptDeprecatedData serves spec.data, the form before Sealed Secrets v0.8.
+	AcceptDeprecatedData bool
+
+	// AllowPrivileged lets a SealedSecret become a Secret of a type that gives
+	// rights, or a sealing key. Those are Secrets in Namespace that have the
+	// label of one, or the name KeyPrefix.
+	AllowPrivileged      bool
+	Namespace, KeyPrefix string
+
+	metrics metrics
 
 	// cached holds the metadata of Secrets. It is not Client, which may be told
 	// to read Secrets past its cache, and then does so for metadata too.
@@ -42,7 +59,7 @@ type Controller struct {
 
 // SetupWithManager registers c with mgr.
 func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
-	c.cached = mgr.GetCache()
+	c.cached, c.metrics = mgr.GetCache(), newMetrics()
 	workers := c.Workers
 	if workers == 0 {
 		workers = runtime.GOMAXPROCS(0)
@@ -64,13 +81,20 @@ func (c *Controller) loop() *reconciler.Loop[*bitnamiv1alpha1.SealedSecret] {
 		Apply:    c.apply,
 		// Before the keys are loaded nothing can be said about any of them;
 		// newKeys wakes them then.
-		Suspended: func(*bitnamiv1alpha1.SealedSecret) bool { return !c.Keys.Loaded() },
+		Suspended: func(ss *bitnamiv1alpha1.SealedSecret) bool {
+			return !c.Keys.Loaded() || c.Selector != nil && !c.Selector.Matches(labels.Set(ss.Labels))
+		},
+		Gone: c.metrics.gone,
 		Success: func(*bitnamiv1alpha1.SealedSecret) (string, string) {
 			return bitnamiv1alpha1.ReasonUnsealed, "SealedSecret unsealed successfully"
 		},
 		Observe: func(ss *bitnamiv1alpha1.SealedSecret, err error) {
 			c.tellRetired(ss, err)
 			ss.Status.ObservedGeneration = ss.Generation
+			c.metrics.observe(ss)
+			if err != nil {
+				c.metrics.failed(ss, err)
+			}
 		},
 	}
 }
@@ -85,6 +109,7 @@ func (c *Controller) apply(ctx context.Context, ss *bitnamiv1alpha1.SealedSecret
 	if current(ss, live) {
 		return nil
 	}
+	c.metrics.requests.Inc()
 	wanted, keys, err := c.open(ctx, ss)
 	if err != nil {
 		return reconciler.Final(bitnamiv1alpha1.ReasonUnsealFailed, err)

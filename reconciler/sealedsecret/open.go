@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -18,30 +17,18 @@ import (
 // all or nothing, and an error names every item that failed, and none of the
 // values.
 func (c *Controller) open(ctx context.Context, ss *bitnamiv1alpha1.SealedSecret) (*corev1.Secret, uses, error) {
-	if err := supported(ss); err != nil {
-		return nil, uses{}, err
+	if ss.Spec.Template.MalformedMetadata {
+		return nil, uses{}, errors.New("spec.template.metadata is no metadata: labels and annotations are texts, in quotes where they look like numbers")
 	}
-	data, keys, err := c.openItems(ss)
+	secret, keys, err := c.content(ctx, ss)
 	if err != nil {
 		return nil, uses{}, err
 	}
-	data, err = Render(ctx, ss.Spec.Template.Data, data)
-	if err != nil {
+	secret.Namespace, secret.Name = ss.Namespace, ss.Name
+	if err := c.permitted(secret); err != nil {
 		return nil, uses{}, err
 	}
-	template := ss.Spec.Template
-	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace:   ss.Namespace,
-			Name:        ss.Name,
-			Labels:      maps.Clone(template.Labels),
-			Annotations: maps.Clone(template.Annotations),
-		},
-		Type:      template.Type,
-		Immutable: template.Immutable,
-		Data:      data,
-	}
-	if template.Annotations[bitnamiv1alpha1.AnnotationSkipSetOwnerReferences] != "true" {
+	if ss.Spec.Template.Annotations[bitnamiv1alpha1.AnnotationSkipSetOwnerReferences] != "true" {
 		secret.OwnerReferences = []metav1.OwnerReference{owner(ss)}
 	}
 	return secret, keys, nil
@@ -57,17 +44,6 @@ func owner(ss *bitnamiv1alpha1.SealedSecret) metav1.OwnerReference {
 		UID:        ss.UID,
 		Controller: &controller,
 	}
-}
-
-// supported refuses by name what is not served.
-func supported(ss *bitnamiv1alpha1.SealedSecret) error {
-	if len(ss.Spec.Data) > 0 {
-		return errors.New("spec.data is not supported: it is deprecated since Sealed Secrets v0.8; seal the Secret again with kubeseal, and use spec.encryptedData")
-	}
-	if ss.Spec.Template.Type == corev1.SecretTypeServiceAccountToken {
-		return fmt.Errorf("spec.template.type %q is refused: it would let whoever writes a SealedSecret have a token of any ServiceAccount of the namespace", ss.Spec.Template.Type)
-	}
-	return nil
 }
 
 // failures are the items that could not be opened, by what is wrong with them.

@@ -73,11 +73,24 @@ func TestRefused(t *testing.T) {
 		want   []string
 	}{
 		"DeprecatedData": {
-			func(ss *bitnamiv1alpha1.SealedSecret) { ss.Spec.Data = []byte("x") }, []string{"spec.data"},
+			func(ss *bitnamiv1alpha1.SealedSecret) { ss.Spec.Data = []byte("x") }, []string{"deprecated 'data' field"},
 		},
 		"TokenType": {
 			func(ss *bitnamiv1alpha1.SealedSecret) { ss.Spec.Template.Type = corev1.SecretTypeServiceAccountToken },
 			[]string{"spec.template.type"},
+		},
+		"BootstrapToken": {
+			func(ss *bitnamiv1alpha1.SealedSecret) { ss.Spec.Template.Type = corev1.SecretTypeBootstrapToken },
+			[]string{"spec.template.type", "--allow-privileged-secrets"},
+		},
+		"SealingKey": {
+			func(ss *bitnamiv1alpha1.SealedSecret) {
+				ss.Spec.Template.Labels = map[string]string{bitnamiv1alpha1.LabelSealingKey: "active"}
+			},
+			[]string{"a sealing key is refused"},
+		},
+		"DataAndItems": {
+			func(ss *bitnamiv1alpha1.SealedSecret) { ss.Spec.Data = []byte("AgBy3i4OJSWK") }, []string{"--accept-deprecated-v1-data"},
 		},
 		"NotBase64": {
 			func(ss *bitnamiv1alpha1.SealedSecret) { ss.Spec.EncryptedData["broken"] = "!" }, []string{"(broken)", "not a sealed value"},

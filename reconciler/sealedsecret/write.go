@@ -54,8 +54,8 @@ func (c *Controller) update(ctx context.Context, ss *bitnamiv1alpha1.SealedSecre
 	if !ours(ss, live) {
 		// The words of Sealed Secrets, and the way out.
 		return nil, reconciler.Final(bitnamiv1alpha1.ReasonUpdateFailed, fmt.Errorf(
-			"failed update: Resource %q already exists and is not managed by SealedSecret: delete the Secret, or annotate it with %s: \"true\" to replace it, or %s: \"true\" to add to it",
-			live.Name, bitnamiv1alpha1.AnnotationManaged, bitnamiv1alpha1.AnnotationPatch))
+			"failed update: Resource %q already exists and %w: delete the Secret, or annotate it with %s: \"true\" to replace it, or %s: \"true\" to add to it",
+			live.Name, errUnmanaged, bitnamiv1alpha1.AnnotationManaged, bitnamiv1alpha1.AnnotationPatch))
 	}
 	next := merge(live, wanted)
 	if equality.Semantic.DeepEqual(live, next) {

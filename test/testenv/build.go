@@ -40,6 +40,7 @@ var programs = map[string]program{
 	"controlplane": {dir: "test/controlplane", pkg: ".", cost: "10 to 15 minutes", ldflags: versionFlags(kubernetesVersion)},
 	"vault":        {dir: "test/servers/vault", shared: []string{"test/servers/serve"}, pkg: ".", cost: "5 to 10 minutes"},
 	"aws":          {dir: "test/servers/aws", shared: []string{"test/servers/serve"}, pkg: ".", cost: "half a minute"},
+	"gcp":          {dir: "test/servers/gcp", shared: []string{"test/servers/serve"}, pkg: ".", cost: "a minute"},
 	"git":          {dir: "test/servers/git", shared: []string{"test/servers/serve"}, pkg: ".", cost: "20 seconds"},
 	"kwok":         {dir: "test/servers/kwok", pkg: ".", cost: "2 to 4 minutes"},
 	// Gitea's only database is one in C.
@@ -56,7 +57,7 @@ func versionFlags(v string) string {
 
 // Programs returns the names that Binary knows, in the order in which to build them.
 func Programs() []string {
-	return []string{"controlplane", "vault", "kwok", "aws", "git", "kubeseal", "gitea"}
+	return []string{"controlplane", "vault", "kwok", "aws", "gcp", "git", "kubeseal", "gitea"}
 }
 
 // Binary returns the path of the named program, and builds it first if the

@@ -5,6 +5,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 )
 
 // Annotations of Sealed Secrets. Each means something only if its value is
@@ -130,6 +131,31 @@ type SecretTemplateSpec struct {
 	// +optional
 	// +nullable
 	Data map[string]*string `json:"data,omitempty"`
+
+	// MalformedMetadata says that there is a metadata which is none. The schema
+	// takes anything there, as that of Sealed Secrets does.
+	MalformedMetadata bool `json:"-"`
+}
+
+// UnmarshalJSON implements json.Unmarshaler. A metadata with a label that is a
+// number, say, is left out and remembered: one wrong object must not keep the
+// controller from reading all the others, in every namespace.
+func (t *SecretTemplateSpec) UnmarshalJSON(text []byte) error {
+	type plain SecretTemplateSpec // without this method
+	if err := utiljson.Unmarshal(text, (*plain)(t)); err == nil {
+		return nil
+	}
+	fields := map[string]json.RawMessage{}
+	if err := json.Unmarshal(text, &fields); err != nil {
+		return err
+	}
+	delete(fields, "metadata")
+	rest, err := json.Marshal(fields)
+	if err != nil {
+		return err
+	}
+	*t = SecretTemplateSpec{MalformedMetadata: true}
+	return utiljson.Unmarshal(rest, (*plain)(t))
 }
 
 // SealedSecretStatus is what became of a SealedSecret.

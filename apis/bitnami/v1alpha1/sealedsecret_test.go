@@ -94,3 +94,19 @@ func TestEncryptedData(t *testing.T) {
 		t.Errorf("an item that is no text must stay, and open with no key (-want +got):\n%s", diff)
 	}
 }
+
+// One object of the wrong form is read, with what of it can be, so that it
+// keeps nobody from reading the others.
+func TestMalformedMetadata(t *testing.T) {
+	for _, metadata := range []string{`{"labels":{"a":1}}`, `{"annotations":[]}`, `"text"`, `{"generation":"x"}`, `{"ownerReferences":{}}`, `[]`} {
+		s := &SealedSecret{}
+		err := json.Unmarshal([]byte(`{"spec":{"encryptedData":{"a":"b"},"template":{"type":"Opaque","metadata":`+metadata+`,"data":{"x":null}}}}`), s)
+		if err != nil || !s.Spec.Template.MalformedMetadata || s.Spec.Template.Type != "Opaque" || len(s.Spec.Template.Data) != 1 {
+			t.Errorf("%s: %v, %+v", metadata, err, s.Spec.Template)
+		}
+	}
+	s := &SealedSecret{}
+	if err := json.Unmarshal([]byte(`{"spec":{"template":{"metadata":null,"data":null}}}`), s); err != nil || s.Spec.Template.MalformedMetadata {
+		t.Errorf("nulls of older kubeseals: %v, %+v", err, s.Spec.Template)
+	}
+}

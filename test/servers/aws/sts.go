@@ -30,7 +30,11 @@ const stsNamespace = "https://sts.amazonaws.com/doc/2011-06-15/"
 
 func (s *server) serveSTS(w http.ResponseWriter, r *http.Request, body []byte) {
 	w.Header().Set("Content-Type", "text/xml")
-	form, err := url.ParseQuery(string(body))
+	text := string(body)
+	if text == "" {
+		text = r.URL.RawQuery // of a request that was signed for someone else to send
+	}
+	form, err := url.ParseQuery(text)
 	if err != nil {
 		writeSTSError(w, fail("MalformedQueryString", "the body is not a form"))
 		return

@@ -115,10 +115,11 @@ func (x *secret) describe(number int) *secretmanagerpb.SecretVersion {
 
 // version finds the one that name ends with: a number, an alias or latest.
 func (s *server) version(ctx context.Context, name string) (*secret, int, error) {
-	parent, id, ok := strings.Cut(name, "/versions/")
-	if !ok {
+	at := strings.LastIndex(name, "/versions/") // the last: a secret may be called so
+	if at < 0 {
 		return nil, 0, status.Error(codes.InvalidArgument, "The name is none of a version.")
 	}
+	parent, id := name[:at], name[at+len("/versions/"):]
 	found, err := s.find(ctx, parent)
 	if err != nil {
 		return nil, 0, err
