@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lockstep-dev/lockstep/cmd/lockstep/keys"
 	"github.com/lockstep-dev/lockstep/cmd/lockstep/seal"
 )
 
@@ -35,6 +36,7 @@ func root() *cobra.Command {
 	}
 	cmd.AddCommand(getCmd(), versionCmd())
 	cmd.AddCommand(seal.Commands()...)
+	cmd.AddCommand(keys.Commands()...)
 	return cmd
 }
 

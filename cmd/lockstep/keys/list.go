@@ -1,0 +1,56 @@
+package keys
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/duration"
+
+	"github.com/lockstep-dev/lockstep/reconciler/keys"
+)
+
+func listCmd() *cobra.Command {
+	c := &cluster{}
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the sealing keys: age, state, and how much each sealed",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.list(cmd.Context(), cmd.OutOrStdout())
+		},
+	}
+	c.bind(cmd)
+	return cmd
+}
+
+func (c *cluster) list(ctx context.Context, out io.Writer) error {
+	kube, err := c.connect()
+	if err != nil {
+		return err
+	}
+	secrets, err := c.secrets(ctx, kube)
+	if err != nil {
+		return err
+	}
+	objects, err := sealedSecrets(ctx, kube)
+	if err != nil {
+		return err
+	}
+	pairs, ring, malformed := parse(secrets)
+	uses := keys.Count(objects)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "KEY\tSECRET\tSTATE\tAGE\tEXPIRES\tOBJECTS\tITEMS")
+	for _, p := range pairs {
+		use := uses[p.Fingerprint]
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\n", short(p.Fingerprint), p.secret.Name, keys.State(ring, p.Key),
+			duration.HumanDuration(now().Sub(p.Made())), p.Certificate.NotAfter.Format(time.DateOnly), use.Objects, use.Items)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return malformed
+}

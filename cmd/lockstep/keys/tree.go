@@ -1,0 +1,133 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/lockstep-dev/lockstep/reconciler/reseal"
+)
+
+// tree is the manifests under the paths that the user named.
+type tree struct {
+	parts []part
+}
+
+// part is one path: a plan of the files in a folder.
+type part struct {
+	folder string
+	plan   *reseal.Plan
+}
+
+// step is one item, and the path of its file from the working folder.
+type step struct {
+	*reseal.Step
+	path string
+}
+
+// scan reads the manifests under paths, but for those that exclude matches.
+func scan(ctx context.Context, paths, exclude []string) (*tree, error) {
+	t := &tree{}
+	for _, p := range paths {
+		info, err := os.Stat(p)
+		if err != nil {
+			return nil, err
+		}
+		folder, root := p, "."
+		if !info.IsDir() {
+			folder, root = filepath.Dir(p), filepath.Base(p)
+		}
+		plan, err := reseal.Scan(ctx, os.DirFS(folder), root)
+		if err != nil {
+			return nil, err
+		}
+		plan.Files = slices.DeleteFunc(plan.Files, func(f *reseal.File) bool { return excluded(exclude, f.Path) })
+		plan.Skipped = slices.DeleteFunc(plan.Skipped, func(s reseal.Skipped) bool { return excluded(exclude, s.Path) })
+		t.parts = append(t.parts, part{folder, plan})
+	}
+	return t, nil
+}
+
+func (t *tree) count() int {
+	n := 0
+	for _, p := range t.parts {
+		n += p.plan.Count()
+	}
+	return n
+}
+
+func (t *tree) skipped() []reseal.Skipped {
+	var all []reseal.Skipped
+	for _, p := range t.parts {
+		for _, s := range p.plan.Skipped {
+			all = append(all, reseal.Skipped{Path: filepath.Join(p.folder, filepath.FromSlash(s.Path)), Err: s.Err})
+		}
+	}
+	return all
+}
+
+func (t *tree) seal(ctx context.Context, open reseal.Opener, where reseal.Locator, done func()) ([]*step, error) {
+	var all []*step
+	for _, p := range t.parts {
+		steps, err := p.plan.Seal(ctx, open, where, done)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range steps {
+			all = append(all, &step{s, filepath.Join(p.folder, filepath.FromSlash(s.File.Path))})
+		}
+	}
+	return all, nil
+}
+
+// write replaces the files that changed, each in one step, and returns how many
+// there were.
+func (t *tree) write() (int, error) {
+	n := 0
+	for _, p := range t.parts {
+		for _, f := range p.plan.Files {
+			if !f.Manifest.Changed() {
+				continue
+			}
+			path := filepath.Join(p.folder, filepath.FromSlash(f.Path))
+			text, err := f.Manifest.Bytes()
+			if err != nil {
+				return n, fmt.Errorf("%s: %w", path, err)
+			}
+			if err := writeFile(path, text, 0o644); err != nil {
+				return n, err
+			}
+			n++
+		}
+	}
+	return n, nil
+}
+
+// writeFile replaces a file so that whoever reads it sees the old content or
+// the new, and nothing between. A file that is there keeps its mode, and a link
+// stays one.
+func writeFile(path string, content []byte, mode os.FileMode) (err error) {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
+	}
+	if info, err := os.Stat(path); err == nil {
+		mode = info.Mode().Perm()
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(f.Name()) // the error that there is says more
+		}
+	}()
+	_, err = f.Write(content)
+	if err := errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return os.Rename(f.Name(), path)
+}
