@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/lockstep-dev/lockstep/sealer/testkit"
 )
 
 func newHybrid(t testing.TB, cluster ClusterID) *HybridKey {
@@ -322,6 +324,13 @@ func FuzzCanonical2(f *testing.F) {
 		f.Add(text)
 		f.Add(text[:len(text)/2])
 		f.Add(text + "\n")
+	}
+	all, err := testkit.Vectors2()
+	if err != nil {
+		f.Fatal(err) // no seeds is a failure, not an empty run
+	}
+	for _, v := range all {
+		f.Add(v.Sealed)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
 		e, err := parse2(in)

@@ -40,7 +40,12 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("find cluster: %w", err)
 	}
 	config.QPS = -1 // the API server's own flow control decides, not a limiter in here
-	mgr, err := ctrl.NewManager(config, o.manager())
+	namespaces, err := o.watched(o.namespace)
+	if err != nil {
+		return err
+	}
+	buildInfo(version)
+	mgr, err := ctrl.NewManager(config, o.manager(namespaces))
 	if err != nil {
 		return fmt.Errorf("build manager: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -28,6 +29,7 @@ type options struct {
 	logLevel    string
 
 	keyOptions
+	sealOptions
 
 	sync                    syncOptions
 	allowCrossNamespaceRefs bool
@@ -66,7 +68,7 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.logLevel, "log-level", "info", "debug, info or error")
 
 	o.keyOptions.bind(fs)
-
+	o.sealOptions.bind(fs)
 	o.sync.bind(fs)
 	fs.BoolVar(&o.allowCrossNamespaceRefs, "allow-cross-namespace-refs", false, "let a Kustomization refer to sources and Kustomizations of other namespaces, as Flux does by default")
 	fs.BoolVar(&o.allowHTTPCredentials, "allow-http-credentials", false, "send Git credentials over http:// too, unencrypted")
@@ -81,7 +83,7 @@ func (o *options) bind(fs *flag.FlagSet) {
 // that Kubernetes gives a Pod.
 const shutdown = 20 * time.Second
 
-func (o *options) manager() ctrl.Options {
+func (o *options) manager(namespaces map[string]cache.Config) ctrl.Options {
 	grace := shutdown
 	return ctrl.Options{
 		Scheme:                        newScheme(),
@@ -91,6 +93,7 @@ func (o *options) manager() ctrl.Options {
 		LeaderElectionID:              "lockstep-controller",
 		LeaderElectionNamespace:       o.namespace,
 		LeaderElectionReleaseOnCancel: true, // a restart takes over at once
+		Cache:                         cache.Options{DefaultNamespaces: namespaces},
 		GracefulShutdownTimeout:       &grace,
 		// No informer holds the values of Secrets or ConfigMaps.
 		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}}}},

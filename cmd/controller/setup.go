@@ -13,8 +13,12 @@ import (
 
 	bitnamiv1alpha1 "github.com/lockstep-dev/lockstep/apis/bitnami/v1alpha1"
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
+	esv1alpha1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1alpha1"
+	genv1alpha1 "github.com/lockstep-dev/lockstep/apis/generators/v1alpha1"
 	lockstepv1alpha1 "github.com/lockstep-dev/lockstep/apis/lockstep/v1alpha1"
+	"github.com/lockstep-dev/lockstep/externalsecrets/fanout"
 	"github.com/lockstep-dev/lockstep/externalsecrets/pull"
+	"github.com/lockstep-dev/lockstep/externalsecrets/push"
 	"github.com/lockstep-dev/lockstep/externalsecrets/stores"
 	"github.com/lockstep-dev/lockstep/providers"
 	"github.com/lockstep-dev/lockstep/providers/aws"
@@ -33,7 +37,7 @@ import (
 func newScheme() *runtime.Scheme {
 	s := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		clientgoscheme.AddToScheme, sourcev1.AddToScheme, kustomizev1.AddToScheme, bitnamiv1alpha1.AddToScheme, esv1.AddToScheme, lockstepv1alpha1.AddToScheme,
+		clientgoscheme.AddToScheme, sourcev1.AddToScheme, kustomizev1.AddToScheme, bitnamiv1alpha1.AddToScheme, esv1.AddToScheme, esv1alpha1.AddToScheme, genv1alpha1.AddToScheme, lockstepv1alpha1.AddToScheme,
 	} {
 		utilruntime.Must(add(s)) // fails only if a kind is registered twice
 	}
@@ -54,6 +58,10 @@ func setup(mgr ctrl.Manager, o *options) error {
 	if err != nil {
 		return err
 	}
+	selector, err := o.picked()
+	if err != nil {
+		return err
+	}
 	renewal, err := o.renewal()
 	if err != nil {
 		return err
@@ -68,11 +76,13 @@ func setup(mgr ctrl.Manager, o *options) error {
 	for _, r := range []interface{ SetupWithManager(ctrl.Manager) error }{
 		&source.Controller{Client: c, Metadata: metadata, Secrets: reader, Recorder: events, Store: sources, AllowHTTPCredentials: o.allowHTTPCredentials},
 		&kustomization.Controller{Client: c, Metadata: metadata, Recorder: events, Sources: sources, Clients: clients, Account: account, References: refs, DefaultServiceAccount: o.sync.defaultServiceAccount, Plaintext: o.sync.plaintext},
-		&keys.Controller{Client: c, Reader: reader, Ring: ring, Namespace: o.namespace, Prefix: o.keyPrefix, KeySize: o.keySize, TTL: o.keyTTL, Renewal: renewal, Addr: o.sealingAddr},
-		&sealedsecret.Controller{Client: c, Reader: reader, Recorder: events, Keys: ring},
+		&keys.Controller{Client: c, Reader: reader, Ring: ring, Namespace: o.namespace, Prefix: o.keyPrefix, KeySize: o.keySize, TTL: o.keyTTL, Renewal: renewal, Addr: o.sealingAddr, RateLimit: o.rateLimit, RateBurst: o.rateBurst},
+		&sealedsecret.Controller{Client: c, Reader: reader, Recorder: events, Keys: ring, Selector: selector, AcceptDeprecatedData: o.acceptV1Data, AllowPrivileged: o.allowPrivileged, Namespace: o.namespace, KeyPrefix: o.keyPrefix},
 		&reseal.Controller{Client: c, Secrets: reader, Recorder: events, Ring: ring, Namespace: o.namespace, AllowHTTPCredentials: o.allowHTTPCredentials},
 		&stores.Controller{Client: c, Recorder: events, Stores: open},
 		&pull.Controller{Client: c, Reader: reader, Metadata: metadata, Recorder: events, Stores: open, Namespace: o.namespace},
+		&fanout.Controller{Client: c, Metadata: metadata, Recorder: events},
+		&push.Controller{Client: c, Reader: reader, Metadata: metadata, Recorder: events, Stores: open},
 	} {
 		if err := r.SetupWithManager(mgr); err != nil {
 			return fmt.Errorf("set up %T: %w", r, err)

@@ -68,14 +68,14 @@ func (r *remote) get(ctx context.Context, path string) (text []byte, found bool,
 func (r *remote) verify(ctx context.Context, manifest []byte) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	status := 0
 	err := r.client.CoreV1().RESTClient().Post().Namespace(r.namespace).Resource("services").SubResource("proxy").
 		Name("http:"+r.name+":"+r.port).Suffix("/v1/verify").SetHeader("Content-Type", "application/yaml").
-		Body(bytes.NewReader(manifest)).Do(ctx).StatusCode(&status).Error()
+		Body(bytes.NewReader(manifest)).Do(ctx).Error()
+	var status apierrors.APIStatus
 	switch {
 	case err == nil:
 		return true, nil
-	case status == http.StatusConflict || apierrors.IsConflict(err):
+	case errors.As(err, &status) && status.Status().Code == http.StatusConflict:
 		return false, nil
 	default:
 		return false, fmt.Errorf("ask the controller: %w", err)

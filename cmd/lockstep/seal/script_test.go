@@ -15,10 +15,20 @@ import (
 
 	"github.com/lockstep-dev/lockstep/reconciler/keys"
 	"github.com/lockstep-dev/lockstep/sealer"
+	"github.com/lockstep-dev/lockstep/test/testenv"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"lockstep": func() { os.Exit(execute()) }})
+	testscript.Main(tests{m}, map[string]func(){"lockstep": func() { os.Exit(execute()) }})
+}
+
+// tests stops what the tests share when they are over.
+type tests struct{ *testing.M }
+
+// Run implements testscript.TestingM.
+func (t tests) Run() int {
+	testenv.Main(t.M) // which exits
+	return 0
 }
 
 // execute is the program, with the commands of this package only.

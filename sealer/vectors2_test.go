@@ -1,0 +1,61 @@
+package sealer
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"github.com/lockstep-dev/lockstep/sealer/testkit"
+)
+
+// classes2 maps the expect line of a vector to the error that OpenItem must
+// wrap.
+var classes2 = map[string]error{
+	"ok": nil, "format": ErrFormat, "scope": ErrScope, "namespace": ErrNamespace, "name": ErrName, "item": ErrItem,
+	"cluster": ErrCluster, "unknown key": ErrUnknownKey, "tamper": ErrTamper,
+}
+
+func TestVectors2(t *testing.T) {
+	all, err := testkit.Vectors2()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, v := range all {
+		want, ok := classes2[v.Expect]
+		if !ok {
+			t.Fatalf("%s: unknown class %q", v.Name, v.Expect)
+		}
+		seen[v.Expect] = true
+		var keys []*HybridKey
+		for _, k := range v.Keys {
+			key, _, err := ParseHybridKey(k.PEM)
+			if err != nil {
+				t.Fatal(err)
+			}
+			keys = append(keys, key)
+		}
+		scope, err := ParseScope(v.Scope)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := Place{Binding{Namespace: v.Namespace, Name: v.Secret, Scope: scope}, v.Item}
+		var got Opened
+		if IsEnvelope2(v.Sealed) {
+			got, err = ringOf2(t, keys...).OpenItem(v.Sealed, at, "")
+		} else {
+			_, err = ParseSealed(v.Sealed) // OpenItem takes it for envelope 1
+		}
+		if !errors.Is(err, want) || want == nil && err != nil {
+			t.Errorf("%s: %s: got error %v, want %v", v.Name, v.About, err, want)
+		}
+		if !bytes.Equal(got.Value, v.Plaintext) {
+			t.Errorf("%s: %s: got %q, want %q", v.Name, v.About, got.Value, v.Plaintext)
+		}
+	}
+	for class := range classes2 {
+		if !seen[class] {
+			t.Errorf("no vector of class %q", class)
+		}
+	}
+}
