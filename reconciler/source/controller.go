@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/fluxcd/pkg/apis/meta"
@@ -124,6 +125,9 @@ func (c *Controller) apply(ctx context.Context, r *sourcev1.GitRepository) error
 	if err != nil {
 		return classify(r, err, f)
 	}
+	if snapshot, err = c.include(ctx, r, snapshot); err != nil {
+		return err
+	}
 	c.keep(r, snapshot)
 	return nil
 }
@@ -157,13 +161,18 @@ func (c *Controller) keep(r *sourcev1.GitRepository, s Snapshot) {
 		c.Store.Put(sourcev1.GitRepositoryKind, r.Namespace, r.Name, s)
 	}
 	r.Status.ObservedIgnore, r.Status.ObservedSparseCheckout = r.Spec.Ignore, r.Spec.SparseCheckout
-	a := r.Status.Artifact
-	if a != nil && a.Revision == s.Revision && a.Digest == s.Tree.Digest() {
-		return
+	r.Status.Artifact = artifact(r.Namespace, r.Name, s, []*meta.Artifact{r.Status.Artifact})
+}
+
+// artifact describes a snapshot, as one of before does if it is the same.
+func artifact(namespace, name string, s Snapshot, before []*meta.Artifact) *meta.Artifact {
+	for _, a := range before {
+		if a != nil && a.Revision == s.Revision && a.Digest == s.Tree.Digest() {
+			return a
+		}
 	}
-	path := fmt.Sprintf("gitrepository/%s/%s/%s", r.Namespace, r.Name, s.Tree.Digest()[len("sha256:"):])
-	size := s.Tree.Size()
-	r.Status.Artifact = &meta.Artifact{
+	path, size := fmt.Sprintf("gitrepository/%s/%s/%s", namespace, name, strings.TrimPrefix(s.Tree.Digest(), "sha256:")), s.Tree.Size()
+	return &meta.Artifact{
 		Path: path,
 		// Nothing is served there: the tree does not leave the process.
 		URL:      "lockstep:///" + path,
@@ -201,5 +210,6 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 		WithOptions(reconciler.Options(workers)).
 		For(&sourcev1.GitRepository{}, builder.WithPredicates(reconciler.Changed())).
 		WatchesMetadata(&corev1.Secret{}, c.usersOfSecret()).
+		WatchesRawSource(c.Store.Watch(c.includers)).
 		Complete(c.loop())
 }

@@ -31,6 +31,7 @@ type state struct {
 	checkout *checkout // that the snapshot is of; nil before the first
 	received int       // objects in the last pack
 	verified string    // what was found of its signatures
+	merged   *merged   // with spec.include; nil without
 
 	secrets map[string]secret // by field
 }
@@ -259,7 +260,6 @@ func supported(r *sourcev1.GitRepository) error {
 		{r.Spec.Provider != "" && r.Spec.Provider != sourcev1.GitProviderGeneric, "spec.provider", "use generic, with a Secret in spec.secretRef"},
 		{r.Spec.ServiceAccountName != "", "spec.serviceAccountName", "use a Secret in spec.secretRef"},
 		{r.Spec.RecurseSubmodules, "spec.recurseSubmodules", "make a GitRepository of its own for each submodule"},
-		{len(r.Spec.Include) > 0, "spec.include", "use a Kustomization for each repository"},
 	} {
 		if f.set {
 			return fmt.Errorf("%s is not supported: %s", f.field, f.way)

@@ -181,20 +181,3 @@ func (b *bench) ask(at string) {
 		r.Annotations = map[string]string{meta.ReconcileRequestAnnotation: at}
 	})
 }
-
-func TestSparseCheckout(t *testing.T) {
-	b := start(t)
-	repo, _ := b.repository("public")
-	hash := b.commit(repo, map[string]string{"clusters/a/x.yaml": "x", "clusters/b/y.yaml": "y", "apps/z.yaml": "z"})
-	b.create(repo.URL(), func(s *sourcev1.GitRepositorySpec) { s.SparseCheckout = []string{"./clusters/a"} })
-	b.ready("main@sha1:" + hash)
-	for name, want := range map[string]bool{"clusters/a/x.yaml": true, "clusters/b/y.yaml": false, "apps/z.yaml": false, "README.md": true} {
-		if got := b.has(name); got != want {
-			t.Errorf("%s in the tree: got %t, want %t", name, got, want)
-		}
-	}
-	b.change(func(r *sourcev1.GitRepository) { r.Spec.SparseCheckout = []string{"clusters/a", "apps"} })
-	b.eventually("the other folder", func(*sourcev1.GitRepository) bool { return b.has("apps/z.yaml") })
-	b.change(func(r *sourcev1.GitRepository) { r.Spec.SparseCheckout = []string{"nowhere"} })
-	b.failed(sourcev1.InvalidPathReason, "spec.sparseCheckout[0]", "nowhere")
-}
