@@ -79,6 +79,11 @@ type Plan struct {
 	items []item
 }
 
+// Stored returns the reads that stores answer, without those of generators.
+func (p *Plan) Stored() []Read {
+	return slices.DeleteFunc(slices.Clone(p.Reads), func(r Read) bool { return r.Generator.Kind != "" })
+}
+
 // item is one entry of data or dataFrom.
 type item struct {
 	field string // path of its remoteRef
@@ -189,6 +194,16 @@ func Stores(spec *esv1.ExternalSecretSpec) []esv1.SecretStoreRef {
 			return 1
 		}
 	})
+}
+
+// Generators returns the generators that spec names: Kind/name of each.
+func Generators(spec *esv1.ExternalSecretSpec) (names []string) {
+	for i := range spec.DataFrom {
+		if s := spec.DataFrom[i].SourceRef; s != nil && s.GeneratorRef != nil {
+			names = append(names, s.GeneratorRef.Kind+"/"+s.GeneratorRef.Name)
+		}
+	}
+	return names
 }
 
 func (p *Plan) add(i item) {

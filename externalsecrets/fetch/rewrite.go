@@ -18,6 +18,21 @@ import (
 // step changes keys, and with merge values.
 type step func(in map[string][]byte) (map[string][]byte, error)
 
+// Rewrite changes keys as a rewrite says, whose path begins with field. It is
+// for values that are not read from a store.
+func Rewrite(field string, rewrite []esv1.Rewrite, values map[string][]byte) (map[string][]byte, error) {
+	steps, err := newSteps(field, rewrite)
+	if err != nil {
+		return nil, err
+	}
+	for i, s := range steps {
+		if values, err = s(values); err != nil {
+			return nil, fmt.Errorf("%s.rewrite[%d]: %w", field, i, err)
+		}
+	}
+	return values, nil
+}
+
 // newSteps compiles a rewrite, so that a mistake in it is known before
 // anything is read.
 func newSteps(field string, rewrite []esv1.Rewrite) ([]step, error) {

@@ -25,6 +25,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
+	esv1alpha1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1alpha1"
+	genv1 "github.com/lockstep-dev/lockstep/apis/generators/v1alpha1"
 	"github.com/lockstep-dev/lockstep/externalsecrets/pull"
 	"github.com/lockstep-dev/lockstep/externalsecrets/stores"
 	"github.com/lockstep-dev/lockstep/providers"
@@ -158,7 +160,7 @@ func newBench(t *testing.T) *bench {
 
 func start(t *testing.T) *bench {
 	b := newBench(t)
-	b.apply("kind: SecretStore\nmetadata: {name: store}\nspec: {provider: {fake: {}}}", &esv1.SecretStore{})
+	b.apply("kind: SecretStore\nmetadata: {name: store}\nspec: {provider: {example: {}}}", &esv1.SecretStore{})
 	b.run()
 	b.eventually("the store to be valid", func() bool {
 		s := &esv1.SecretStore{}
@@ -169,7 +171,7 @@ func start(t *testing.T) *bench {
 
 func scheme(t *testing.T) *runtime.Scheme {
 	s := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, esv1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, esv1.AddToScheme, esv1alpha1.AddToScheme, genv1.AddToScheme} {
 		if err := add(s); err != nil {
 			t.Fatal(err)
 		}
@@ -193,7 +195,7 @@ func (b *bench) run() {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	s := &stores.Stores{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Metadata: mgr.GetCache(), Registry: providers.Registry{"fake": b.backend.open}, Class: "default"}
+	s := &stores.Stores{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Metadata: mgr.GetCache(), Registry: providers.Registry{"example": b.backend.open}, Class: "default"}
 	recorder := mgr.GetEventRecorderFor("lockstep")
 	for _, c := range []interface{ SetupWithManager(ctrl.Manager) error }{
 		&stores.Controller{Client: mgr.GetClient(), Recorder: recorder, Stores: s},

@@ -5,6 +5,7 @@ package pull
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -18,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
+	genv1 "github.com/lockstep-dev/lockstep/apis/generators/v1alpha1"
 	"github.com/lockstep-dev/lockstep/externalsecrets/fetch"
 	"github.com/lockstep-dev/lockstep/externalsecrets/queue"
 	"github.com/lockstep-dev/lockstep/externalsecrets/stores"
@@ -47,7 +49,8 @@ type Controller struct {
 // +kubebuilder:rbac:groups=external-secrets.io,resources=externalsecrets/finalizers,verbs=update
 // +kubebuilder:rbac:groups=external-secrets.io,resources=secretstores;clustersecretstores,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get
+// +kubebuilder:rbac:groups="",resources=configmaps;namespaces,verbs=get;list;watch
+// +kubebuilder:rbac:groups=generators.external-secrets.io,resources=passwords;uuids;sshkeys;fakes,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
 
 func (c *Controller) loop() *reconciler.Loop[*esv1.ExternalSecret] {
@@ -149,11 +152,19 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 	if workers == 0 {
 		workers = 16
 	}
-	return ctrl.NewControllerManagedBy(mgr).
+	started := changed(time.Now()) //nolint:forbidigo // creation times are of the real clock
+	b := ctrl.NewControllerManagedBy(mgr)
+	for kind, obj := range map[string]client.Object{genv1.PasswordKind: &genv1.Password{}, genv1.UUIDKind: &genv1.UUID{}, genv1.SSHKeyKind: &genv1.SSHKey{}, genv1.FakeKind: &genv1.Fake{}} {
+		b = b.Watches(obj, c.readers(kind), started)
+	}
+	return b.
 		Named("externalsecret").
 		WithOptions(reconciler.Options(workers)).
 		For(&esv1.ExternalSecret{}, builder.WithPredicates(reconciler.Changed())).
 		WatchesMetadata(&corev1.Secret{}, c.writers()).
+		WatchesMetadata(&corev1.Secret{}, c.readers("Secret"), started).
+		WatchesMetadata(&corev1.ConfigMap{}, c.readers("ConfigMap"), started).
+		WatchesMetadata(&corev1.Namespace{}, c.inhabitants(), relabelled()).
 		Watches(&esv1.SecretStore{}, c.usersOf(esv1.SecretStoreKind), usable()).
 		Watches(&esv1.ClusterSecretStore{}, c.usersOf(esv1.ClusterSecretStoreKind), usable()).
 		WatchesRawSource(&c.alarm).

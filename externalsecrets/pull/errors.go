@@ -11,9 +11,11 @@ import (
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	"github.com/lockstep-dev/lockstep/externalsecrets/fetch"
+	"github.com/lockstep-dev/lockstep/externalsecrets/generators"
 	"github.com/lockstep-dev/lockstep/externalsecrets/queue"
 	"github.com/lockstep-dev/lockstep/externalsecrets/stores"
 	"github.com/lockstep-dev/lockstep/externalsecrets/template"
+	"github.com/lockstep-dev/lockstep/externalsecrets/texts"
 	"github.com/lockstep-dev/lockstep/providers"
 	"github.com/lockstep-dev/lockstep/reconciler"
 )
@@ -61,7 +63,8 @@ func waits(err error) bool {
 		providers.ErrNotFound, providers.ErrDenied, providers.ErrInvalid,
 		stores.ErrNoStore, stores.ErrNotAdmitted, stores.ErrKeyPolicy, stores.ErrReference,
 		fetch.ErrNoProperty, fetch.ErrMalformed,
-		template.ErrInvalid, template.ErrLimit, errSource, errRefused,
+		template.ErrInvalid, template.ErrLimit, texts.ErrSource, errRefused,
+		generators.ErrInvalid, generators.ErrMissing, generators.ErrUnsupported,
 	} {
 		if errors.Is(err, class) {
 			return true

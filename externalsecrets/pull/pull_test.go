@@ -234,7 +234,7 @@ func TestStoreComesAndChanges(t *testing.T) {
 		t.Errorf("message: %s", message)
 	}
 	b.backend.close(fmt.Errorf("connection refused: %w", providers.ErrUnavailable))
-	b.apply("metadata: {name: store}\nspec: {provider: {fake: {}}}", &esv1.SecretStore{})
+	b.apply("metadata: {name: store}\nspec: {provider: {example: {}}}", &esv1.SecretStore{})
 	b.ready("app", "False/SecretSyncedError/spec.data[0].remoteRef.key: SecretStore \"store\" cannot be reached")
 	b.backend.close(nil)
 	b.ready("app", "True")
@@ -244,14 +244,14 @@ func TestStoreComesAndChanges(t *testing.T) {
 	if err := b.Get(t.Context(), b.key("store"), store); err != nil {
 		t.Fatal(err)
 	}
-	store.Spec.Provider.Other["fake"] = []byte(`{"changed":true}`)
+	store.Spec.Provider.Other["example"] = []byte(`{"changed":true}`)
 	if err := b.Update(t.Context(), store); err != nil {
 		t.Fatal(err)
 	}
 	b.eventually("a changed store to be read", func() bool { return b.backend.reads.Load() > before })
 
 	t.Run("OtherClass", func(t *testing.T) {
-		b.apply("metadata: {name: theirs}\nspec: {controller: other, provider: {fake: {}}}", &esv1.SecretStore{})
+		b.apply("metadata: {name: theirs}\nspec: {controller: other, provider: {example: {}}}", &esv1.SecretStore{})
 		b.apply("metadata: {name: theirs, finalizers: ["+esv1.Finalizer+"]}\nspec: {secretStoreRef: {name: theirs}, data: [{secretKey: a, remoteRef: {key: db}}]}", &esv1.ExternalSecret{})
 		time.Sleep(500 * time.Millisecond)
 		es := &esv1.ExternalSecret{}

@@ -2,21 +2,21 @@ package pull
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	"github.com/lockstep-dev/lockstep/externalsecrets/fetch"
+	"github.com/lockstep-dev/lockstep/externalsecrets/generators"
 	"github.com/lockstep-dev/lockstep/externalsecrets/queue"
 	"github.com/lockstep-dev/lockstep/externalsecrets/template"
+	"github.com/lockstep-dev/lockstep/externalsecrets/texts"
+	"github.com/lockstep-dev/lockstep/providers"
 	"github.com/lockstep-dev/lockstep/reconciler"
 )
 
@@ -90,7 +90,7 @@ func (c *Controller) versions(ctx context.Context, es *esv1.ExternalSecret) stri
 // answers have come, or it saves someone a request to read now.
 func (r *run) asked(found action) bool {
 	waits, early := r.tickets.has(client.ObjectKeyFromObject(r.es), r.version())
-	return waits || early && found == nothing && periodic(r.es) && r.memory.windows.admits(r.now)
+	return waits || early && found == nothing && r.es.Spec.RefreshPolicy != esv1.RefreshCreatedOnce && r.es.Spec.RefreshPolicy != esv1.RefreshOnChange && r.memory.windows.admits(r.now)
 }
 
 // version is what answers of stores are for.
@@ -103,7 +103,7 @@ func (r *run) refresh(ctx context.Context) error {
 	results, fresh := r.tickets.take(object, r.version())
 	if fresh != nil {
 		lane := r.lane()
-		r.queue.Submit(ctx, queue.Request{Object: object, Reads: r.plan.Reads, Lane: lane}, func(results map[fetch.Read]fetch.Result) {
+		r.queue.Submit(ctx, queue.Request{Object: object, Reads: r.plan.Stored(), Lane: lane}, func(results map[fetch.Read]fetch.Result) {
 			r.tickets.put(object, fresh, results)
 			r.alarm.set(object, lane, 0)
 		})
@@ -111,6 +111,7 @@ func (r *run) refresh(ctx context.Context) error {
 	if results == nil {
 		return reconciler.ErrPending
 	}
+	r.generate(ctx, results)
 	values, err := r.plan.Values(results, deletion(r.es) != esv1.DeletionRetain)
 	if err != nil {
 		return err
@@ -129,6 +130,21 @@ func (r *run) refresh(ctx context.Context) error {
 	}
 	r.refreshed(equality.Semantic.DeepEqual(before, r.es.Status.Target))
 	return nil
+}
+
+// generate adds what generators make to what was read.
+func (r *run) generate(ctx context.Context, results map[fetch.Read]fetch.Result) {
+	for _, read := range r.plan.Reads {
+		if read.Generator.Kind == "" {
+			continue
+		}
+		made, err := generators.Generate(ctx, r.Client, r.es.Namespace, read.Generator)
+		values := make(map[string]providers.Value, len(made))
+		for key, value := range made {
+			values[key] = providers.NewValue(value)
+		}
+		results[read] = fetch.Result{Values: values, Err: err}
+	}
 }
 
 // lane is how urgent the reads are.
@@ -159,7 +175,7 @@ func (r *run) refreshed(same bool) {
 // render makes the content of the target out of values, and writes it.
 func (r *run) render(ctx context.Context, values map[string][]byte) error {
 	t := r.es.Spec.Target.Template
-	sources, err := r.sources(ctx, t)
+	sources, err := texts.Read(ctx, r.Reader, r.es.Namespace, t)
 	if err != nil {
 		return err
 	}
@@ -187,87 +203,4 @@ func (r *run) delete(ctx context.Context) error {
 	r.memory.desired, r.memory.ready = nil, outcome{esv1.ReasonSecretDeleted, messageDeleted}
 	r.es.Status.Target, r.es.Status.Binding = nil, esv1.Binding{}
 	return nil
-}
-
-// errSource says that something that templateFrom names is missing.
-var errSource = errors.New("template not found")
-
-// sources reads what templateFrom names, out of the object's own namespace.
-func (r *run) sources(ctx context.Context, t *esv1.Template) ([]template.Source, error) {
-	if t == nil {
-		return nil, nil
-	}
-	var all []template.Source
-	for i := range t.TemplateFrom {
-		from := &t.TemplateFrom[i]
-		base := template.Source{
-			Field:  fmt.Sprintf("%s.templateFrom[%d]", template.Field, i),
-			Target: from.Target,
-			Decode: func(value []byte) ([]byte, error) { return fetch.Decode(from.ValuesDecodingStrategy, value) },
-		}
-		for _, ref := range []struct {
-			kind string
-			ref  *esv1.TemplateRef
-		}{{"ConfigMap", from.ConfigMap}, {"Secret", from.Secret}} {
-			if ref.ref == nil {
-				continue
-			}
-			found, err := r.source(ctx, base, ref.kind, ref.ref)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, found...)
-		}
-		if from.Literal != nil {
-			literal := base
-			literal.Field, literal.Text = base.Field+".literal", *from.Literal
-			all = append(all, literal)
-		}
-	}
-	return all, nil
-}
-
-// source reads the items of one ConfigMap or Secret.
-func (r *run) source(ctx context.Context, base template.Source, kind string, ref *esv1.TemplateRef) ([]template.Source, error) {
-	field := fmt.Sprintf("%s.%s", base.Field, strings.ToLower(kind[:1])+kind[1:])
-	texts, err := r.texts(ctx, kind, ref.Name)
-	if apierrors.IsNotFound(err) {
-		return nil, fmt.Errorf("%s: %w: %s %q does not exist: create it, or correct the name", field, errSource, kind, ref.Name)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: read %s %q: %w", field, kind, ref.Name, err)
-	}
-	var all []template.Source
-	for i, item := range ref.Items {
-		s := base
-		s.Field = fmt.Sprintf("%s.items[%d]", field, i)
-		text, ok := texts[item.Key]
-		if !ok {
-			return nil, fmt.Errorf("%s: %w: %s %q has no key %q: add it, or correct the key", s.Field, errSource, kind, ref.Name, item.Key)
-		}
-		s.Text = text
-		if item.TemplateAs != esv1.TemplateAsKeysAndValues {
-			s.Key = item.Key
-		}
-		all = append(all, s)
-	}
-	return all, nil
-}
-
-func (r *run) texts(ctx context.Context, kind, name string) (map[string]string, error) {
-	key := client.ObjectKey{Namespace: r.es.Namespace, Name: name}
-	if kind == "ConfigMap" {
-		cm := &corev1.ConfigMap{}
-		err := r.Reader.Get(ctx, key, cm)
-		return cm.Data, err
-	}
-	secret := &corev1.Secret{}
-	if err := r.Reader.Get(ctx, key, secret); err != nil {
-		return nil, err
-	}
-	texts := make(map[string]string, len(secret.Data))
-	for k, v := range secret.Data {
-		texts[k] = string(v)
-	}
-	return texts, nil
 }

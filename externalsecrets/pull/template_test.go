@@ -39,7 +39,6 @@ target: {template: {metadata: {labels: {a: "{{ .pass }} !"}}}}`, "spec.target.te
 target: {template: {metadata: {annotations: {"not a key": "{{ .pass }}"}}}}`, "metadata.annotations"},
 		"source": {`dataFrom: [{extract: {key: db}}]
 target: {template: {templateFrom: [{configMap: {name: none, items: []}}]}}`, `spec.target.template.templateFrom[0].configMap: template not found: ConfigMap "none" does not exist`},
-		"unsupported": {`dataFrom: [{find: {path: db}}]`, "spec.dataFrom[0].find is not supported"},
 	} {
 		b.external(name, tc.spec)
 		es := b.ready(name, "False/SecretSyncedError/")

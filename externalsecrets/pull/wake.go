@@ -3,7 +3,9 @@ package pull
 import (
 	"context"
 	"fmt"
+	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -15,6 +17,7 @@ import (
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	"github.com/lockstep-dev/lockstep/externalsecrets/fetch"
+	"github.com/lockstep-dev/lockstep/externalsecrets/texts"
 	"github.com/lockstep-dev/lockstep/reconciler"
 )
 
@@ -22,11 +25,18 @@ import (
 const (
 	byTarget = "lockstep.byTarget" // namespace/name of the Secret
 	byStore  = "lockstep.byStore"  // kind/namespace/name; no namespace for a ClusterSecretStore
+	bySource = "lockstep.bySource" // namespace/kind/name of what templateFrom or a generatorRef names
 )
 
 func index(mgr ctrl.Manager) error {
 	for field, of := range map[string]func(*esv1.ExternalSecret) []string{
 		byTarget: func(es *esv1.ExternalSecret) []string { return []string{es.Namespace + "/" + targetName(es)} },
+		bySource: func(es *esv1.ExternalSecret) (refs []string) {
+			for _, name := range append(texts.Names(es.Spec.Target.Template), fetch.Generators(&es.Spec)...) {
+				refs = append(refs, es.Namespace+"/"+name)
+			}
+			return refs
+		},
 		byStore: func(es *esv1.ExternalSecret) (refs []string) {
 			for _, ref := range fetch.Stores(&es.Spec) {
 				refs = append(refs, storeKey(ref.Kind, es.Namespace, ref.Name))
@@ -54,6 +64,60 @@ func storeKey(kind, namespace, name string) string {
 func (c *Controller) writers() handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
 		return c.find(ctx, byTarget, o.GetNamespace()+"/"+o.GetName())
+	})
+}
+
+// readers wakes the ExternalSecrets with a template in an object that has
+// changed, or with a generator that has: what they hold is out of date.
+func (c *Controller) readers(kind string) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
+		requests := c.find(ctx, bySource, o.GetNamespace()+"/"+kind+"/"+o.GetName())
+		for _, r := range requests {
+			c.tickets.ask(r.NamespacedName)
+		}
+		return requests
+	})
+}
+
+// changed lets through what is new to this process only if it was made just
+// now: at a start, everything is.
+func changed(since time.Time) builder.WatchesOption {
+	return builder.WithPredicates(predicate.Funcs{
+		CreateFunc: func(e event.CreateEvent) bool { return e.Object.GetCreationTimestamp().After(since) },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			return e.ObjectOld.GetResourceVersion() != e.ObjectNew.GetResourceVersion()
+		},
+		DeleteFunc: func(event.DeleteEvent) bool { return false },
+	})
+}
+
+// inhabitants wakes the ExternalSecrets of a namespace that failed: whether a
+// ClusterSecretStore admits it may depend on its labels.
+func (c *Controller) inhabitants() handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
+		var list esv1.ExternalSecretList
+		if err := c.Client.List(ctx, &list, client.InNamespace(o.GetName())); err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "list ExternalSecrets", "namespace", o.GetName())
+			return nil
+		}
+		var requests []reconcile.Request
+		for i := range list.Items {
+			object := client.ObjectKeyFromObject(&list.Items[i])
+			c.tickets.ask(object)
+			requests = append(requests, reconcile.Request{NamespacedName: object})
+		}
+		return requests
+	})
+}
+
+// relabelled lets through namespaces whose labels have changed.
+func relabelled() builder.WatchesOption {
+	return builder.WithPredicates(predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			return !equality.Semantic.DeepEqual(e.ObjectOld.GetLabels(), e.ObjectNew.GetLabels())
+		},
+		DeleteFunc: func(event.DeleteEvent) bool { return false },
 	})
 }
 

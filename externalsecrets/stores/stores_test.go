@@ -48,7 +48,7 @@ vault:
 	if usesReferent(p) {
 		t.Error("all references have a namespace: usesReferent is true")
 	}
-	if !usesReferent(provider(t, "fake: {}")) {
+	if !usesReferent(provider(t, "example: {}")) {
 		t.Error("a provider that has no type here: usesReferent is false")
 	}
 	if got := selectors(nil); got != nil {

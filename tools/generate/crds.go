@@ -98,7 +98,7 @@ func shape(crd *apiextensionsv1.CustomResourceDefinition) {
 			root.Properties["spec"] = spec
 		}
 	}
-	if crd.Spec.Group == "external-secrets.io" && len(crd.Spec.Versions) == 1 {
+	if crd.Spec.Group == "external-secrets.io" && len(crd.Spec.Versions) == 1 && crd.Spec.Versions[0].Name == "v1" {
 		old := *crd.Spec.Versions[0].DeepCopy()
 		old.Name, old.Storage = "v1beta1", false
 		crd.Spec.Versions = append(crd.Spec.Versions, old)

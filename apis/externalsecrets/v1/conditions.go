@@ -11,26 +11,29 @@ import (
 var hidden = map[string]bool{"Reconciling": true, "Stalled": true}
 
 // GetConditions returns the conditions in the form of Kubernetes.
-func (e *ExternalSecret) GetConditions() []metav1.Condition { return fromPeer(e.Status.Conditions) }
+func (e *ExternalSecret) GetConditions() []metav1.Condition { return ToKubernetes(e.Status.Conditions) }
 
 // SetConditions replaces the conditions; Reconciling and Stalled are left out.
-func (e *ExternalSecret) SetConditions(c []metav1.Condition) { e.Status.Conditions = toPeer(c) }
+func (e *ExternalSecret) SetConditions(c []metav1.Condition) { e.Status.Conditions = FromKubernetes(c) }
 
 // GetConditions returns the conditions in the form of Kubernetes.
-func (s *SecretStore) GetConditions() []metav1.Condition { return fromPeer(s.Status.Conditions) }
+func (s *SecretStore) GetConditions() []metav1.Condition { return ToKubernetes(s.Status.Conditions) }
 
 // SetConditions replaces the conditions; Reconciling and Stalled are left out.
-func (s *SecretStore) SetConditions(c []metav1.Condition) { s.Status.Conditions = toPeer(c) }
+func (s *SecretStore) SetConditions(c []metav1.Condition) { s.Status.Conditions = FromKubernetes(c) }
 
 // GetConditions returns the conditions in the form of Kubernetes.
 func (s *ClusterSecretStore) GetConditions() []metav1.Condition {
-	return fromPeer(s.Status.Conditions)
+	return ToKubernetes(s.Status.Conditions)
 }
 
 // SetConditions replaces the conditions; Reconciling and Stalled are left out.
-func (s *ClusterSecretStore) SetConditions(c []metav1.Condition) { s.Status.Conditions = toPeer(c) }
+func (s *ClusterSecretStore) SetConditions(c []metav1.Condition) {
+	s.Status.Conditions = FromKubernetes(c)
+}
 
-func fromPeer(conditions []Condition) []metav1.Condition {
+// ToKubernetes returns conditions in the form of Kubernetes.
+func ToKubernetes(conditions []Condition) []metav1.Condition {
 	var out []metav1.Condition
 	for _, c := range conditions {
 		out = append(out, metav1.Condition{
@@ -44,7 +47,9 @@ func fromPeer(conditions []Condition) []metav1.Condition {
 	return out
 }
 
-func toPeer(conditions []metav1.Condition) []Condition {
+// FromKubernetes returns conditions in the form of External Secrets Operator,
+// without Reconciling and Stalled.
+func FromKubernetes(conditions []metav1.Condition) []Condition {
 	var out []Condition
 	for _, c := range conditions {
 		if hidden[c.Type] {

@@ -1,5 +1,5 @@
 // Package v1 holds the kinds of external-secrets.io that the suite serves:
-// ExternalSecret, SecretStore and ClusterSecretStore.
+// ExternalSecret, ClusterExternalSecret, SecretStore and ClusterSecretStore.
 //
 // The same types are served as v1, which is stored, and as v1beta1. A field
 // that either version of External Secrets Operator knows is here, so that
@@ -23,15 +23,17 @@ var GroupVersion = schema.GroupVersion{Group: "external-secrets.io", Version: "v
 
 // Kinds of this group, as spelled in manifests.
 const (
-	ExternalSecretKind     = "ExternalSecret"
-	SecretStoreKind        = "SecretStore"
-	ClusterSecretStoreKind = "ClusterSecretStore"
+	ExternalSecretKind        = "ExternalSecret"
+	ClusterExternalSecretKind = "ClusterExternalSecret"
+	SecretStoreKind           = "SecretStore"
+	ClusterSecretStoreKind    = "ClusterSecretStore"
 )
 
 // AddToScheme makes the types of this package known to scheme.
 func AddToScheme(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(GroupVersion,
 		&ExternalSecret{}, &ExternalSecretList{},
+		&ClusterExternalSecret{}, &ClusterExternalSecretList{},
 		&SecretStore{}, &SecretStoreList{},
 		&ClusterSecretStore{}, &ClusterSecretStoreList{},
 	)

@@ -1,0 +1,102 @@
+package generators
+
+import (
+	"errors"
+	"regexp"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	genv1 "github.com/lockstep-dev/lockstep/apis/generators/v1alpha1"
+)
+
+func TestPassword(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		spec   genv1.PasswordSpec
+		want   map[string]string // expressions by key
+		err    error
+	}{
+		"Default":   {reason: "24 characters, a quarter of them digits and symbols each.", want: map[string]string{"password": `^.{24}$`}},
+		"Letters":   {reason: "Letters only.", spec: genv1.PasswordSpec{Length: 20, Digits: new(int), Symbols: new(int)}, want: map[string]string{"password": `^[a-zA-Z]{20}$`}},
+		"Lower":     {reason: "Without capitals.", spec: genv1.PasswordSpec{Length: 20, Digits: new(int), Symbols: new(int), NoUpper: true}, want: map[string]string{"password": `^[a-z]{20}$`}},
+		"Symbols":   {reason: "Of one's own.", spec: genv1.PasswordSpec{Length: 4, Digits: new(int), Symbols: new(4), SymbolCharacters: new("-_"), AllowRepeat: true}, want: map[string]string{"password": `^[-_]{4}$`}},
+		"Keys":      {reason: "Several.", spec: genv1.PasswordSpec{SecretKeys: []string{"a", "b"}}, want: map[string]string{"a": `^.{24}$`, "b": `^.{24}$`}},
+		"Hex":       {reason: "Encoded.", spec: genv1.PasswordSpec{Length: 4, Encoding: new("hex")}, want: map[string]string{"password": `^[0-9a-f]{8}$`}},
+		"Base64":    {reason: "Encoded.", spec: genv1.PasswordSpec{Length: 3, Encoding: new("base64")}, want: map[string]string{"password": `^.{4}$`}},
+		"TooMany":   {reason: "More digits than characters.", spec: genv1.PasswordSpec{Length: 4, Digits: new(5)}, err: ErrInvalid},
+		"NoRepeat":  {reason: "More digits than there are.", spec: genv1.PasswordSpec{Length: 30, Digits: new(11)}, err: ErrInvalid},
+		"NoSymbols": {reason: "Symbols of none.", spec: genv1.PasswordSpec{Length: 8, SymbolCharacters: new(""), AllowRepeat: true}, err: ErrInvalid},
+		"Twice":     {reason: "The same key twice.", spec: genv1.PasswordSpec{SecretKeys: []string{"a", "a"}}, err: ErrInvalid},
+		"Encoding":  {reason: "An encoding that is none.", spec: genv1.PasswordSpec{Encoding: new("rot13")}, err: ErrInvalid},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			got, err := passwords(&tc.spec)
+			if !errors.Is(err, tc.err) {
+				t.Fatalf("%s\ngot %v, want %v", tc.reason, err, tc.err)
+			}
+			if len(got) != len(tc.want) {
+				t.Errorf("%s\ngot %d passwords, want %d", tc.reason, len(got), len(tc.want))
+			}
+			for key, expression := range tc.want {
+				if !regexp.MustCompile(expression).Match(got[key]) {
+					t.Errorf("%s\n%s: got %q, want %s", tc.reason, key, got[key], expression)
+				}
+			}
+			if again, _ := passwords(&tc.spec); tc.err == nil && tc.want["password"] == `^.{24}$` && string(again["password"]) == string(got["password"]) {
+				t.Error("the same password twice")
+			}
+		})
+	}
+}
+
+func TestUUIDAndFake(t *testing.T) {
+	got, err := generate(&genv1.UUID{})
+	if err != nil || !regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`).Match(got["uuid"]) {
+		t.Errorf("got %q, %v, want a UUID of version 4", got["uuid"], err)
+	}
+	got, err = generate(&genv1.Fake{Spec: genv1.FakeSpec{Data: map[string]string{"a": "b"}}})
+	if err != nil || string(got["a"]) != "b" {
+		t.Errorf("got %q, %v, want what stands in it", got, err)
+	}
+	if _, err := generate(client.Object(nil)); !errors.Is(err, ErrUnsupported) {
+		t.Errorf("got %v, want ErrUnsupported", err)
+	}
+}
+
+func TestSSHKey(t *testing.T) {
+	for name, tc := range map[string]struct {
+		spec genv1.SSHKeySpec
+		want string // begin of the public key
+		err  error
+	}{
+		"Default":  {want: "ssh-rsa "},
+		"ECDSA":    {spec: genv1.SSHKeySpec{KeyType: "ecdsa", KeySize: new(384), Comment: "me@here"}, want: "ecdsa-sha2-nistp384 "},
+		"Ed25519":  {spec: genv1.SSHKeySpec{KeyType: "ed25519"}, want: "ssh-ed25519 "},
+		"Small":    {spec: genv1.SSHKeySpec{KeySize: new(1024)}, err: ErrInvalid},
+		"Curve":    {spec: genv1.SSHKeySpec{KeyType: "ecdsa", KeySize: new(300)}, err: ErrInvalid},
+		"Kind":     {spec: genv1.SSHKeySpec{KeyType: "dsa"}, err: ErrInvalid},
+		"TwoLines": {spec: genv1.SSHKeySpec{KeyType: "ed25519", Comment: "a\nb"}, err: ErrInvalid},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := sshKey(&tc.spec)
+			if !errors.Is(err, tc.err) {
+				t.Fatalf("got %v, want %v", err, tc.err)
+			}
+			if err != nil {
+				return
+			}
+			key, err := ssh.ParsePrivateKey(got["privateKey"])
+			if err != nil {
+				t.Fatal(err)
+			}
+			public, comment, _, _, err := ssh.ParseAuthorizedKey(got["publicKey"])
+			if err != nil || comment != tc.spec.Comment || string(public.Marshal()) != string(key.PublicKey().Marshal()) || !strings.HasPrefix(string(got["publicKey"]), tc.want) {
+				t.Errorf("got %s, %q, %v", got["publicKey"], comment, err)
+			}
+		})
+	}
+}

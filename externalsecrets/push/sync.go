@@ -1,0 +1,289 @@
+package push
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tidwall/gjson"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
+	esv1alpha1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1alpha1"
+	"github.com/lockstep-dev/lockstep/externalsecrets/generators"
+	"github.com/lockstep-dev/lockstep/externalsecrets/stores"
+	"github.com/lockstep-dev/lockstep/externalsecrets/template"
+	"github.com/lockstep-dev/lockstep/externalsecrets/texts"
+	"github.com/lockstep-dev/lockstep/providers"
+)
+
+// callTimeout is for one write to a store.
+const callTimeout = 10 * time.Second
+
+// Errors that classify knows, besides those of other packages.
+var (
+	errNoSource = errors.New("no such Secret")
+	errReadOnly = errors.New("store cannot be written")
+)
+
+// run is one Apply of one PushSecret.
+type run struct {
+	*Controller
+	ps  *esv1alpha1.PushSecret
+	now time.Time
+}
+
+// source is what is pushed: the Secrets, by metadata.
+func (r *run) source(ctx context.Context) ([]*metav1.PartialObjectMetadata, error) {
+	s := r.ps.Spec.Selector.Secret
+	if s.Selector == nil {
+		o := &metav1.PartialObjectMetadata{}
+		o.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+		err := r.Metadata.Get(ctx, client.ObjectKey{Namespace: r.ps.Namespace, Name: s.Name}, o)
+		if apierrors.IsNotFound(err) || err == nil && !o.DeletionTimestamp.IsZero() {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look at Secret %q: %w", s.Name, err)
+		}
+		return []*metav1.PartialObjectMetadata{o}, nil
+	}
+	selector, err := metav1.LabelSelectorAsSelector(s.Selector)
+	if err != nil {
+		return nil, fmt.Errorf("spec.selector.secret.selector: %w: it is not a selector: correct it", providers.ErrInvalid)
+	}
+	var list metav1.PartialObjectMetadataList
+	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
+	// Never without the namespace: a label is no right to read a Secret.
+	if err := r.Metadata.List(ctx, &list, client.InNamespace(r.ps.Namespace), client.MatchingLabelsSelector{Selector: selector}); err != nil {
+		return nil, fmt.Errorf("list Secrets: %w", err)
+	}
+	var found []*metav1.PartialObjectMetadata
+	for i := range list.Items {
+		found = append(found, &list.Items[i])
+	}
+	slices.SortFunc(found, func(a, b *metav1.PartialObjectMetadata) int { return strings.Compare(a.Name, b.Name) })
+	return found, nil
+}
+
+// values reads the Secrets, or lets a generator make values, and renders the
+// template. Later Secrets win.
+func (r *run) values(ctx context.Context, secrets []*metav1.PartialObjectMetadata) (map[string][]byte, error) {
+	all := map[string][]byte{}
+	if ref := r.ps.Spec.Selector.GeneratorRef; ref != nil {
+		made, err := generators.Generate(ctx, r.Client, r.ps.Namespace, *ref)
+		if err != nil {
+			return nil, fmt.Errorf("spec.selector.generatorRef: %w", err)
+		}
+		all = made
+	}
+	for _, s := range secrets {
+		secret := &corev1.Secret{}
+		if err := r.Reader.Get(ctx, client.ObjectKeyFromObject(s), secret); err != nil {
+			return nil, fmt.Errorf("read Secret %q: %w", s.Name, err)
+		}
+		maps.Copy(all, secret.Data)
+	}
+	t := r.ps.Spec.Template
+	if t == nil {
+		return all, nil
+	}
+	sources, err := texts.Read(ctx, r.Reader, r.ps.Namespace, t)
+	if err != nil {
+		return nil, err
+	}
+	out, err := template.Render(ctx, t, sources, all)
+	if err != nil {
+		return nil, err
+	}
+	return out.Data, nil
+}
+
+// stores are those that the spec names, each once.
+func (r *run) stores(ctx context.Context) ([]storeObject, error) {
+	var all []storeObject
+	for i := range r.ps.Spec.SecretStoreRefs {
+		ref := &r.ps.Spec.SecretStoreRefs[i]
+		field := fmt.Sprintf("spec.secretStoreRefs[%d]", i)
+		if ref.Name == "" && ref.LabelSelector == nil {
+			return nil, fmt.Errorf("%s: %w: set name or labelSelector", field, providers.ErrInvalid)
+		}
+		known, err := r.known(ctx, ref)
+		if err != nil {
+			return nil, err
+		}
+		for _, store := range known {
+			fits, err := chooses(field, ref, store)
+			if err != nil {
+				return nil, err
+			}
+			if fits && !slices.ContainsFunc(all, func(o storeObject) bool { return o.ref == store.ref }) {
+				all = append(all, store)
+			}
+		}
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("spec.secretStoreRefs: %w: they choose no store: create one, or correct them", stores.ErrNoStore)
+	}
+	return all, nil
+}
+
+// known lists the stores that a reference could mean. One that is named is
+// known even if it is not there, so that the error names it.
+func (r *run) known(ctx context.Context, ref *esv1alpha1.PushSecretStoreRef) ([]storeObject, error) {
+	kind := ref.Kind
+	if kind == "" {
+		kind = esv1.SecretStoreKind
+	}
+	if ref.Name != "" {
+		return []storeObject{{ref: esv1.SecretStoreRef{Kind: kind, Name: ref.Name}}}, nil
+	}
+	var all []storeObject
+	if kind == esv1.ClusterSecretStoreKind {
+		var list esv1.ClusterSecretStoreList
+		if err := r.Client.List(ctx, &list); err != nil {
+			return nil, fmt.Errorf("list stores: %w", err)
+		}
+		for i := range list.Items {
+			all = append(all, storeObject{esv1.SecretStoreRef{Kind: kind, Name: list.Items[i].Name}, list.Items[i].Labels})
+		}
+		return all, nil
+	}
+	var list esv1.SecretStoreList
+	if err := r.Client.List(ctx, &list, client.InNamespace(r.ps.Namespace)); err != nil {
+		return nil, fmt.Errorf("list stores: %w", err)
+	}
+	for i := range list.Items {
+		all = append(all, storeObject{esv1.SecretStoreRef{Kind: kind, Name: list.Items[i].Name}, list.Items[i].Labels})
+	}
+	return all, nil
+}
+
+// push writes to one store, and notes in the status what is there.
+func (r *run) push(ctx context.Context, store storeObject, values map[string][]byte) error {
+	entries, err := entriesFor(&r.ps.Spec, store, values)
+	if err != nil {
+		return err
+	}
+	writer, err := r.writer(ctx, store.ref)
+	if err != nil {
+		return err
+	}
+	synced := r.synced(store.ref)
+	for _, at := range slices.Sorted(maps.Keys(entries)) {
+		e := entries[at]
+		if err := r.write(ctx, writer, store.ref, e); err != nil {
+			return fmt.Errorf("%s: write %q to %s %q: %w", e.field, at, store.ref.Kind, store.ref.Name, err)
+		}
+		synced[at] = e.data
+	}
+	if r.ps.Spec.DeletionPolicy != esv1alpha1.DeletionDelete {
+		for at := range synced {
+			if entries[at].field == "" {
+				delete(synced, at) // it stays there, and is not ours any more
+			}
+		}
+		return nil
+	}
+	return r.remove(ctx, writer, store.ref, func(at string) bool { return entries[at].field == "" })
+}
+
+// write writes one value, unless the store has it and is to be left alone.
+func (r *run) write(ctx context.Context, writer providers.Writer, store esv1.SecretStoreRef, e entry) error {
+	ref := e.data.Match.RemoteRef
+	if err := r.Stores.Permits(ctx, store, r.ps.Namespace, ref.RemoteKey); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if r.ps.Spec.UpdatePolicy == esv1alpha1.UpdateIfNotExists {
+		have, err := writer.Read(ctx, providers.Ref{Path: ref.RemoteKey})
+		switch {
+		case errors.Is(err, providers.ErrNotFound):
+		case err != nil:
+			return err
+		case ref.Property == "" || gjson.GetBytes(have.Bytes(), ref.Property).Exists():
+			return nil
+		}
+	}
+	var metadata []byte
+	if e.data.Metadata != nil {
+		metadata = e.data.Metadata.Raw
+	}
+	return writer.Write(ctx, providers.Target{Path: ref.RemoteKey, Property: ref.Property}, e.value, metadata)
+}
+
+// remove deletes from a store what was pushed and which is true for.
+func (r *run) remove(ctx context.Context, writer providers.Writer, store esv1.SecretStoreRef, which func(at string) bool) error {
+	synced := r.synced(store)
+	for _, at := range slices.Sorted(maps.Keys(synced)) {
+		if !which(at) {
+			continue
+		}
+		ref := synced[at].Match.RemoteRef
+		if err := r.Stores.Permits(ctx, store, r.ps.Namespace, ref.RemoteKey); err != nil {
+			return err
+		}
+		call, cancel := context.WithTimeout(ctx, callTimeout)
+		err := writer.Delete(call, providers.Target{Path: ref.RemoteKey, Property: ref.Property})
+		cancel()
+		if err != nil {
+			return fmt.Errorf("spec.deletionPolicy: delete %q from %s %q: %w", at, store.Kind, store.Name, err)
+		}
+		delete(synced, at)
+	}
+	return nil
+}
+
+// removeAll deletes everything that was pushed to stores that keep is false for.
+func (r *run) removeAll(ctx context.Context, keep func(store string) bool) error {
+	for _, name := range slices.Sorted(maps.Keys(r.ps.Status.SyncedPushSecrets)) {
+		if keep(name) {
+			continue
+		}
+		kind, store, _ := strings.Cut(name, "/")
+		ref := esv1.SecretStoreRef{Kind: kind, Name: store}
+		if r.ps.Spec.DeletionPolicy == esv1alpha1.DeletionDelete {
+			writer, err := r.writer(ctx, ref)
+			if err != nil {
+				return fmt.Errorf("spec.deletionPolicy: %w", err)
+			}
+			if err := r.remove(ctx, writer, ref, func(string) bool { return true }); err != nil {
+				return err
+			}
+		}
+		delete(r.ps.Status.SyncedPushSecrets, name)
+	}
+	return nil
+}
+
+func (r *run) writer(ctx context.Context, ref esv1.SecretStoreRef) (providers.Writer, error) {
+	reader, err := r.Stores.Get(ctx, ref.Kind, r.ps.Namespace, ref.Name)
+	if err != nil {
+		return nil, err
+	}
+	writer, ok := reader.(providers.Writer)
+	if !ok {
+		return nil, fmt.Errorf("%w: the provider of %s %q is read only here: use another store", errReadOnly, ref.Kind, ref.Name)
+	}
+	return writer, nil
+}
+
+// synced is the part of the status about one store, to be changed in place.
+func (r *run) synced(ref esv1.SecretStoreRef) map[string]esv1alpha1.PushSecretData {
+	if r.ps.Status.SyncedPushSecrets == nil {
+		r.ps.Status.SyncedPushSecrets = map[string]map[string]esv1alpha1.PushSecretData{}
+	}
+	name := ref.Kind + "/" + ref.Name
+	if r.ps.Status.SyncedPushSecrets[name] == nil {
+		r.ps.Status.SyncedPushSecrets[name] = map[string]esv1alpha1.PushSecretData{}
+	}
+	return r.ps.Status.SyncedPushSecrets[name]
+}
