@@ -175,8 +175,8 @@ func (b *backup) open(path string) ([]corev1.Secret, error) {
 	if wrong := (*age.NoIdentityMatchError)(nil); errors.As(err, &wrong) {
 		return nil, fmt.Errorf("%s: it was encrypted for someone else, or with another passphrase", path)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%s is no backup, or was cut off or changed: %w", path, err)
+	if err != nil { // whose text may repeat what is in the file, which may be an identity
+		return nil, fmt.Errorf("%s is no backup, or was cut off or changed", path)
 	}
 	text, err := io.ReadAll(io.LimitReader(r, maxBackup))
 	defer clear(text)

@@ -1,0 +1,122 @@
+package keys
+
+import (
+	"encoding/base64"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/lockstep-dev/lockstep/reconciler/keys"
+	"github.com/lockstep-dev/lockstep/sealer"
+	"github.com/lockstep-dev/lockstep/test/testenv"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(tests{m}, map[string]func(){"lockstep": func() { os.Exit(execute()) }})
+}
+
+// tests stops what the tests share when they are over.
+type tests struct{ *testing.M }
+
+// Run implements testscript.TestingM.
+func (t tests) Run() int {
+	testenv.Main(t.M) // which exits
+	return 0
+}
+
+// execute is the program, with the commands of this package only.
+func execute() int {
+	root := &cobra.Command{Use: "lockstep", SilenceUsage: true, SilenceErrors: true}
+	root.AddCommand(Commands()...)
+	if err := root.Execute(); err != nil {
+		fmt.Fprintln(os.Stderr, "lockstep:", err)
+		return 1
+	}
+	return 0
+}
+
+// newKey makes a key Secret that counts as made at a time of its own.
+func newKey(t testing.TB, namespace string) (*corev1.Secret, sealer.Key) {
+	t.Helper()
+	time.Sleep(1100 * time.Millisecond) // certificates count in seconds
+	s, err := keys.NewSecret(keys.Template{Namespace: namespace, Size: sealer.MinKeySize, TTL: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.GenerateName, s.Name = "", fmt.Sprintf("sealed-secrets-key%d", time.Now().UnixNano())
+	k, err := keys.Parse(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, k
+}
+
+// manifest is a SealedSecret with one item.
+func manifest(t testing.TB, k sealer.Key, at sealer.Binding, value string) string {
+	t.Helper()
+	sealed, err := sealer.Seal(&k.Private.PublicKey, []byte(value), at.Label())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("# first line\napiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nmetadata:\n  name: %s # a comment\n  namespace: %s\nspec:\n  encryptedData:\n    password: %s\n",
+		at.Name, at.Namespace, base64.StdEncoding.EncodeToString(sealed))
+}
+
+// TestScripts runs the commands offline, on a backup with an old key and a new
+// one, and on a file that is sealed with the old one.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(e *testscript.Env) error {
+			id, err := age.GenerateX25519Identity()
+			if err != nil {
+				return err
+			}
+			oldSecret, old := newKey(t, "ks")
+			newSecret, _ := newKey(t, "ks")
+			text, err := encrypt([]corev1.Secret{*oldSecret, *newSecret}, []age.Recipient{id.Recipient()})
+			if err != nil {
+				return err
+			}
+			if strings.Contains(string(text), "PRIVATE KEY") {
+				t.Error("the backup shows a private key")
+			}
+			at := sealer.Binding{Namespace: "prod", Name: "db"}
+			file := manifest(t, old, at, "value")
+			for name, content := range map[string]string{
+				"keys.age": string(text), "id.txt": id.String(), "other.txt": otherIdentity(t), "short.txt": "short",
+				"tree/db.yaml": file + "---\nkind: ConfigMap\n", "before.yaml": file,
+				"tree/moved.yaml": strings.Replace(manifest(t, old, at, "value"), "name: db", "name: other", 1),
+				"cut.age":         string(text[:len(text)/2]),
+			} {
+				path := filepath.Join(e.WorkDir, name)
+				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+					return err
+				}
+				if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+					return err
+				}
+			}
+			e.Setenv("OLD", short(old.Fingerprint))
+			e.Setenv("KUBECONFIG", filepath.Join(e.WorkDir, "none"))
+			return nil
+		},
+	})
+}
+
+func otherIdentity(t *testing.T) string {
+	t.Helper()
+	id, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id.String()
+}
