@@ -28,7 +28,15 @@ import (
 var scenarios = map[string]func(ctx context.Context, b *bench) error{
 	"push-to-ready": pushToReady,
 	"sync-noop":     syncNoop,
+
+	"seal-create":  sealCreate,
+	"seal-memory":  sealMemory,
+	"seal-open":    sealOpen,
+	"seal-restart": sealRestart,
 }
+
+// pure are the scenarios that need no servers.
+var pure = map[string]bool{"seal-open": true}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -114,6 +122,13 @@ func (r result) MarshalJSON() ([]byte, error) {
 }
 
 func run(ctx context.Context, out io.Writer, scenario string, o options) error {
+	if pure[scenario] {
+		b := &bench{options: o, result: result{Scenario: scenario, Size: o.size, Runs: o.runs, More: map[string]any{}}}
+		if err := scenarios[scenario](ctx, b); err != nil {
+			return err
+		}
+		return json.NewEncoder(out).Encode(b.result)
+	}
 	s, err := stage.Start(ctx, stage.Options{WithoutAWS: true, Audit: true, Shell: o.controller, Progress: os.Stderr,
 		Started: func(what string, took time.Duration) {
 			fmt.Fprintf(os.Stderr, "%6.1f s  %s\n", took.Seconds(), what)

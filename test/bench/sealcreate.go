@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"crypto/rsa"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	bitnamiv1alpha1 "github.com/lockstep-dev/lockstep/apis/bitnami/v1alpha1"
+	"github.com/lockstep-dev/lockstep/reconciler/keys"
+	"github.com/lockstep-dev/lockstep/sealer"
+	"github.com/lockstep-dev/lockstep/test/stage"
+)
+
+const (
+	itemsEach  = 5
+	keysThere  = 12
+	clientsMax = 16 // that create objects at once
+)
+
+// sealCreate measures from the first SealedSecret that is created to the last
+// one that is Synced: of envelope 1, with 12 keys.
+func sealCreate(ctx context.Context, b *bench) error {
+	newest, err := b.moreKeys(ctx)
+	if err != nil {
+		return err
+	}
+	one, err := rsaOperation()
+	if err != nil {
+		return err
+	}
+	return b.createSealed(ctx, newest, one)
+}
+
+// createSealed creates the SealedSecrets and measures.
+func (b *bench) createSealed(ctx context.Context, newest *rsa.PublicKey, one float64) error {
+	objects, err := b.sealedSecrets(newest)
+	if err != nil {
+		return err
+	}
+	m, err := b.meter(ctx)
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	if err := b.createAll(ctx, objects); err != nil {
+		return err
+	}
+	if err := b.allSynced(ctx); err != nil {
+		return err
+	}
+	took := time.Since(begin)
+	s, err := m.stop(ctx)
+	if err != nil {
+		return err
+	}
+	b.record(s, b.size)
+	r := &b.result
+	r.ReadyAll = round(took.Seconds())
+	r.More["objects_per_s"] = round(float64(b.size) / took.Seconds())
+	r.More["reads"] = s.verbs["get"] + s.verbs["list"]
+	if one > 0 {
+		bound := float64(b.size*itemsEach) * one / float64(runtime.NumCPU())
+		r.More["rsa_operation_ms"], r.More["bound_s"], r.More["times_bound"] = round(one*1000), round(bound), round(took.Seconds()/bound)
+	}
+	return nil
+}
+
+// moreKeys makes as many key Secrets as are missing, and returns the key that
+// the controller publishes then: all are of envelope 1, as they come from a
+// cluster with Sealed Secrets.
+func (b *bench) moreKeys(ctx context.Context) (*rsa.PublicKey, error) {
+	if err := b.Ensure(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}); err != nil {
+		return nil, err
+	}
+	if _, err := b.Controller.Certificate(ctx); err != nil {
+		return nil, err
+	}
+	var group errgroup.Group
+	for range keysThere - 1 {
+		group.Go(func() error {
+			secret, err := keys.NewSecret(keys.Template{Namespace: stage.SystemNamespace, Prefix: "sealed-secrets-key", Size: 4096, TTL: time.Hour})
+			if err != nil {
+				return err
+			}
+			return b.Client.Create(ctx, secret)
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	time.Sleep(3 * time.Second) // all are loaded, and complete
+	text, err := b.Controller.Certificate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := sealer.ParseCertificate(text)
+	if err != nil {
+		return nil, err
+	}
+	key, ok := cert.PublicKey.(*rsa.PublicKey)
+	if !ok {
+		return nil, errors.New("the controller's certificate has no RSA key")
+	}
+	return key, nil
+}
+
+// rsaOperation returns how long one RSA-4096 decryption takes, in seconds, when
+// as many run as there are cores.
+func rsaOperation() (float64, error) {
+	all, err := sealingKeys(1)
+	if err != nil {
+		return 0, err
+	}
+	at := sealer.Binding{Namespace: namespace, Name: "db"}
+	sealed, err := sealer.Seal(&all[0].Private.PublicKey, []byte("v"), at.Label())
+	if err != nil {
+		return 0, err
+	}
+	ring := &sealer.Keyring{}
+	ring.Set(all...)
+	const each = 200
+	begin := time.Now()
+	var group errgroup.Group
+	for range runtime.NumCPU() {
+		group.Go(func() error {
+			for range each {
+				if _, err := ring.Open(sealed, at, ""); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	err = group.Wait()
+	return time.Since(begin).Seconds() / each, err
+}
+
+func (b *bench) sealedSecrets(key *rsa.PublicKey) ([]*bitnamiv1alpha1.SealedSecret, error) {
+	objects := make([]*bitnamiv1alpha1.SealedSecret, b.size)
+	var group errgroup.Group
+	group.SetLimit(runtime.NumCPU())
+	for i := range objects {
+		group.Go(func() error {
+			ss := &bitnamiv1alpha1.SealedSecret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("sealed-%d", i)}}
+			ss.Spec.EncryptedData = bitnamiv1alpha1.EncryptedData{}
+			at := sealer.Binding{Namespace: namespace, Name: ss.Name}
+			for n := range itemsEach {
+				sealed, err := sealer.Seal(key, fmt.Appendf(nil, "value-%d-%d", i, n), at.Label())
+				if err != nil {
+					return err
+				}
+				ss.Spec.EncryptedData[fmt.Sprintf("item-%d", n)] = base64.StdEncoding.EncodeToString(sealed)
+			}
+			objects[i] = ss
+			return nil
+		})
+	}
+	return objects, group.Wait()
+}
+
+func (b *bench) createAll(ctx context.Context, objects []*bitnamiv1alpha1.SealedSecret) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(clientsMax)
+	for _, ss := range objects {
+		group.Go(func() error { return b.Client.Create(ctx, ss) })
+	}
+	return group.Wait()
+}
+
+// allSynced waits until every SealedSecret is Synced.
+func (b *bench) allSynced(ctx context.Context) error {
+	return stage.Until(ctx, 500*time.Millisecond, "all to be Synced", func() (bool, error) {
+		var all bitnamiv1alpha1.SealedSecretList
+		if err := b.Client.List(ctx, &all); err != nil {
+			return false, err
+		}
+		n := 0
+		for i := range all.Items {
+			if c := all.Items[i].Status.Conditions; len(c) > 0 && c[0].Status == corev1.ConditionTrue {
+				n++
+			}
+		}
+		return n == b.size, nil
+	})
+}
