@@ -158,7 +158,9 @@ func TestSealRefuses(t *testing.T) {
 // parses prints back byte for byte, and whatever does not is an ErrFormat.
 func FuzzCanonical(f *testing.F) {
 	for _, v := range vectors(f) {
-		f.Add(v.Sealed)
+		if len(v.Sealed) < 1<<16 { // larger seeds are slow, and no different
+			f.Add(v.Sealed)
+		}
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		e, err := parse(in)
@@ -184,7 +186,9 @@ func FuzzForge(f *testing.F) {
 	}
 	opens := map[fact]string{}
 	for _, v := range all {
-		f.Add(v.Sealed, v.Namespace, v.SecretName, int(vectorBinding(f, v).Scope))
+		if len(v.Sealed) < 1<<16 {
+			f.Add(v.Sealed, v.Namespace, v.SecretName, int(vectorBinding(f, v).Scope))
+		}
 		if v.Expect == testkit.ExpectOK {
 			opens[fact{string(v.Sealed), string(vectorBinding(f, v).Label())}] = string(v.Plaintext)
 		}

@@ -9,6 +9,15 @@
 //	sealed      the sealed value in base64, as in spec.encryptedData
 //	plaintext   the value in base64; only if it opens
 //
+// Of a large value that opens there is a recipe in the place of the last two:
+//
+//	plaintext-recipe  seed, length in bytes, and SHA-256 in hex: the beginning
+//	                  of SHA-256(seed || 0) || SHA-256(seed || 1) || ..., with
+//	                  numbers of eight bytes, big-endian
+//	sealed-head       the sealed value up to and with the wrapped session key,
+//	                  in base64; the rest follows from it, the key and the value
+//	sealed-sha256     SHA-256 of the whole sealed value in hex
+//
 // Those that open were sealed by kubeseal v0.36.6 (--raw), and each of the
 // others is one of them with one thing changed. The keys are worthless: they
 // are published here.
@@ -96,6 +105,12 @@ func parse(data []byte) (Vector, error) {
 			return Vector{}, fmt.Errorf("section %q: %w", f.Name, err)
 		}
 	}
+	if seen["sealed-head"] {
+		if err := v.cook(archive); err != nil {
+			return Vector{}, err
+		}
+		seen["sealed"], seen["plaintext"] = true, true
+	}
 	for _, name := range []string{"binding", "key", "sealed"} {
 		if !seen[name] {
 			return Vector{}, fmt.Errorf("no section %q", name)
@@ -121,6 +136,7 @@ func (v *Vector) section(name string, data []byte) (err error) {
 		v.Sealed, err = decode(data)
 	case "plaintext":
 		v.Plaintext, err = decode(data)
+	case "sealed-head", "sealed-sha256", "plaintext-recipe": // see cook
 	default:
 		err = errors.New("unknown")
 	}
