@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	"github.com/lockstep-dev/lockstep/externalsecrets/fetch"
@@ -92,7 +95,10 @@ func explain(name string, err error) error {
 		return fmt.Errorf("write Secret %q: the API server cannot be reached", name)
 	}
 	details := status.Status().Details
+	tooLong := func(c metav1.StatusCause) bool { return c.Type == metav1.CauseType(field.ErrorTypeTooLong) }
 	switch {
+	case apierrors.IsInvalid(err) && details != nil && slices.ContainsFunc(details.Causes, tooLong), apierrors.IsRequestEntityTooLargeError(err):
+		return fmt.Errorf("%w: Secret %q: it is larger than a Secret can be: take fewer values", errRefused, name)
 	case apierrors.IsInvalid(err):
 		var fields []string
 		if details != nil {
@@ -103,8 +109,6 @@ func explain(name string, err error) error {
 		return fmt.Errorf("%w: Secret %q: fields %s cannot be as they should: if it is immutable, or of another type, delete it, and it is made anew", errRefused, name, strings.Join(fields, ", "))
 	case apierrors.IsForbidden(err):
 		return fmt.Errorf("%w: Secret %q: the controller must not write it: look at its rights, the namespace's quota and admission policies", errRefused, name)
-	case apierrors.IsRequestEntityTooLargeError(err):
-		return fmt.Errorf("%w: Secret %q: it is larger than a Secret can be: take fewer values", errRefused, name)
 	case apierrors.IsNotFound(err):
 		return fmt.Errorf("%w: Secret %q: its namespace is gone", errRefused, name)
 	default:

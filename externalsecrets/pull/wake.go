@@ -83,7 +83,10 @@ func (c *Controller) readers(kind string) handler.EventHandler {
 // now: at a start, everything is.
 func changed(since time.Time) builder.WatchesOption {
 	return builder.WithPredicates(predicate.Funcs{
-		CreateFunc: func(e event.CreateEvent) bool { return e.Object.GetCreationTimestamp().After(since) },
+		// Creation times are whole seconds.
+		CreateFunc: func(e event.CreateEvent) bool {
+			return e.Object.GetCreationTimestamp().After(since.Add(-2 * time.Second))
+		},
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			return e.ObjectOld.GetResourceVersion() != e.ObjectNew.GetResourceVersion()
 		},

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/labels"
@@ -74,7 +75,7 @@ func entriesFor(spec *esv1alpha1.PushSecretSpec, store storeObject, values map[s
 		if err != nil {
 			return nil, err
 		}
-		if at := place(d.Match.RemoteRef); all[at].field != "" {
+		if at := place(d.Match.RemoteRef); strings.HasPrefix(all[at].field, "spec.dataTo") {
 			delete(all, at) // data says it more exactly than dataTo
 		}
 		if err := add(entry{field: field, data: d, value: value}); err != nil {

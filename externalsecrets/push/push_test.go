@@ -1,0 +1,392 @@
+package push_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/yaml"
+
+	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
+	esv1alpha1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1alpha1"
+	genv1 "github.com/lockstep-dev/lockstep/apis/generators/v1alpha1"
+	"github.com/lockstep-dev/lockstep/externalsecrets/fanout"
+	"github.com/lockstep-dev/lockstep/externalsecrets/push"
+	"github.com/lockstep-dev/lockstep/externalsecrets/stores"
+	"github.com/lockstep-dev/lockstep/providers"
+	"github.com/lockstep-dev/lockstep/test/testenv"
+)
+
+var cluster = testenv.Share(func(t testing.TB) (*testenv.ControlPlane, error) {
+	return testenv.StartControlPlane(t.Context(), testenv.Options{CRDs: "../../charts/lockstep/crds"})
+})
+
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+// vault is a store that can be written.
+type vault struct {
+	mu     sync.Mutex
+	values map[providers.Target]string
+	writes int
+}
+
+// Read implements providers.Reader.
+func (v *vault) Read(_ context.Context, ref providers.Ref) (providers.Value, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	value, ok := v.values[providers.Target{Path: ref.Path}]
+	if !ok {
+		return providers.Value{}, providers.ErrNotFound
+	}
+	return providers.NewValue([]byte(value)), nil
+}
+
+// Write implements providers.Writer.
+func (v *vault) Write(_ context.Context, to providers.Target, value providers.Value, _ json.RawMessage) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if to.Path == "foreign" {
+		return providers.ErrForeign
+	}
+	v.writes++
+	v.values[to] = string(value.Bytes())
+	return nil
+}
+
+// Delete implements providers.Writer.
+func (v *vault) Delete(_ context.Context, to providers.Target) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.values, to)
+	return nil
+}
+
+// text is what the store holds, in order.
+func (v *vault) text() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	out := map[string]string{}
+	for to, value := range v.values {
+		out[strings.TrimSuffix(to.Path+"#"+to.Property, "#")] = value
+	}
+	b, err := json.Marshal(out)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+// readOnly is a store that cannot be written.
+type readOnly struct{ providers.Reader }
+
+type bench struct {
+	client.Client
+	t     *testing.T
+	ns    string
+	vault *vault
+}
+
+func start(t *testing.T) *bench {
+	t.Helper()
+	cp := cluster.Get(t)
+	b := &bench{t: t, ns: cp.Namespace(t), vault: &vault{values: map[providers.Target]string{}}}
+	s := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, esv1.AddToScheme, esv1alpha1.AddToScheme, genv1.AddToScheme} {
+		if err := add(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var err error
+	if b.Client, err = client.New(cp.RestConfig(), client.Options{Scheme: s}); err != nil {
+		t.Fatal(err)
+	}
+	skip := true
+	mgr, err := ctrl.NewManager(cp.RestConfig(), ctrl.Options{
+		Scheme: s, Metrics: metricsserver.Options{BindAddress: "0"}, Controller: config.Controller{SkipNameValidation: &skip},
+		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := &stores.Stores{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Metadata: mgr.GetCache(), Class: "default", Registry: providers.Registry{
+		"example":  func(context.Context, providers.Config) (providers.Reader, error) { return b.vault, nil },
+		"readonly": func(context.Context, providers.Config) (providers.Reader, error) { return readOnly{b.vault}, nil },
+	}}
+	events := mgr.GetEventRecorderFor("lockstep")
+	for _, c := range []interface{ SetupWithManager(ctrl.Manager) error }{
+		&push.Controller{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Metadata: mgr.GetCache(), Recorder: events, Stores: open},
+		&fanout.Controller{Client: mgr.GetClient(), Metadata: mgr.GetCache(), Recorder: events},
+	} {
+		if err := c.SetupWithManager(mgr); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- mgr.Start(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("manager: %v", err)
+		}
+	})
+	b.apply("metadata: {name: store, labels: {team: a}}\nspec: {provider: {example: {}}}", &esv1.SecretStore{})
+	return b
+}
+
+func (b *bench) apply(text string, into client.Object) {
+	b.t.Helper()
+	if err := yaml.UnmarshalStrict([]byte(text), into); err != nil {
+		b.t.Fatal(err)
+	}
+	if into.GetNamespace() == "" && !strings.HasPrefix(into.GetName(), "cluster") {
+		into.SetNamespace(b.ns)
+	}
+	if err := b.Create(b.t.Context(), into); err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { _ = b.Delete(context.WithoutCancel(b.t.Context()), into) })
+}
+
+func (b *bench) eventually(what string, check func() string) {
+	b.t.Helper()
+	last := ""
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if last = check(); last == "" {
+			return
+		}
+	}
+	b.t.Fatalf("waited for %s; last seen: %s", what, last)
+}
+
+// holds waits until the store holds exactly what text says.
+func (b *bench) holds(text string) {
+	b.t.Helper()
+	b.eventually("the store to hold "+text, func() string {
+		if got := b.vault.text(); got != text {
+			return got
+		}
+		return ""
+	})
+}
+
+func (b *bench) ready(name, want string) *esv1alpha1.PushSecret {
+	b.t.Helper()
+	ps := &esv1alpha1.PushSecret{}
+	b.eventually(name+" to be "+want, func() string {
+		if err := b.Get(b.t.Context(), client.ObjectKey{Namespace: b.ns, Name: name}, ps); err != nil {
+			b.t.Fatal(err)
+		}
+		c := apimeta.FindStatusCondition(ps.GetConditions(), "Ready")
+		if c == nil {
+			return "no condition"
+		}
+		if got := fmt.Sprintf("%s/%s/%s", c.Status, c.Reason, c.Message); !strings.Contains(got, want) {
+			return got
+		}
+		return ""
+	})
+	return ps
+}
+
+func (b *bench) change(o client.Object, name, patch string) {
+	b.t.Helper()
+	o.SetNamespace(b.ns)
+	o.SetName(name)
+	if err := b.Patch(b.t.Context(), o, client.RawPatch("application/merge-patch+json", []byte(patch))); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func TestLifeOfAPushSecret(t *testing.T) {
+	b := start(t)
+	canary := testenv.NewCanary(t)
+	b.apply("metadata: {name: db}\nstringData: {user: ada, pass: "+canary.Value()+"}", &corev1.Secret{})
+	b.apply(`
+metadata: {name: app}
+spec:
+  deletionPolicy: Delete
+  secretStoreRefs: [{name: store}]
+  selector: {secret: {name: db}}
+  data:
+  - match: {secretKey: user, remoteRef: {remoteKey: app/user}}
+  - match: {secretKey: pass, remoteRef: {remoteKey: app, property: pass}}
+`, &esv1alpha1.PushSecret{})
+	holds := func(user, pass string) string { return fmt.Sprintf(`{"app#pass":%q,"app/user":%q}`, pass, user) }
+	b.holds(holds("ada", canary.Value()))
+	ps := b.ready("app", "True/Synced/PushSecret synced successfully")
+	if got := ps.Status.SyncedPushSecrets["SecretStore/store"]; len(got) != 2 || got["app/pass"].Match.SecretKey != "pass" {
+		t.Errorf("status.syncedPushSecrets: %v", got)
+	}
+	t.Run("Quiet", func(t *testing.T) {
+		before := b.vault.writes
+		time.Sleep(time.Second)
+		if b.vault.writes != before {
+			t.Errorf("%d writes though nothing changed", b.vault.writes-before)
+		}
+	})
+	t.Run("SecretChanges", func(t *testing.T) {
+		since := time.Now()
+		b.change(&corev1.Secret{}, "db", `{"stringData":{"user":"eve"}}`)
+		b.holds(holds("eve", canary.Value()))
+		if took := time.Since(since); took > 2*time.Second {
+			t.Errorf("it took %s to be pushed", took)
+		}
+	})
+	t.Run("LessIsAskedFor", func(t *testing.T) {
+		b.change(&esv1alpha1.PushSecret{}, "app", `{"spec":{"data":[{"match":{"secretKey":"user","remoteRef":{"remoteKey":"app/user"}}}]}}`)
+		b.holds(`{"app/user":"eve"}`)
+	})
+	t.Run("SourceDeleted", func(t *testing.T) {
+		if err := b.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: b.ns, Name: "db"}}); err != nil {
+			t.Fatal(err)
+		}
+		b.holds(`{}`)
+		b.ready("app", "True/SourceDeleted")
+		b.apply("metadata: {name: db}\nstringData: {user: bob}", &corev1.Secret{})
+		b.holds(`{"app/user":"bob"}`)
+	})
+	t.Run("Deleted", func(t *testing.T) {
+		if err := b.Delete(t.Context(), ps); err != nil {
+			t.Fatal(err)
+		}
+		b.holds(`{}`)
+		b.eventually("the PushSecret to go", func() string {
+			if err := b.Get(t.Context(), client.ObjectKeyFromObject(ps), ps); !apierrors.IsNotFound(err) {
+				return fmt.Sprint(err)
+			}
+			return ""
+		})
+	})
+}
+
+func TestWhatIsPushed(t *testing.T) {
+	cases := map[string]struct{ reason, spec, want string }{
+		"Whole":         {"Without a key, all of it.", "data: [{match: {remoteRef: {remoteKey: all}}}]", `{"all":"{\"a\":\"1\",\"b_U002f_c\":\"2\"}"}`},
+		"Unicode":       {"Escapes become characters.", `data: [{match: {secretKey: b/c, remoteRef: {remoteKey: x}}, conversionStrategy: ReverseUnicode}]`, `{"x":"2"}`},
+		"DataTo":        {"Every key that matches, under a new name.", `dataTo: [{storeRef: {name: store}, match: {regexp: ^a}, rewrite: [{regexp: {source: ^, target: "pre-"}}]}]`, `{"pre-a":"1"}`},
+		"Bundle":        {"Or all in one.", `dataTo: [{storeRef: {name: store}, remoteKey: all}]`, `{"all":"{\"a\":\"1\",\"b_U002f_c\":\"2\"}"}`},
+		"OtherStore":    {"A set is for its store.", `{dataTo: [{storeRef: {name: other}}], data: [{match: {secretKey: a, remoteRef: {remoteKey: a}}}]}`, `{"a":"1"}`},
+		"Override":      {"data wins over dataTo.", `{dataTo: [{storeRef: {labelSelector: {matchLabels: {team: a}}}, match: {regexp: ^a$}}], data: [{match: {secretKey: b_U002f_c, remoteRef: {remoteKey: a}}}]}`, `{"a":"2"}`},
+		"Template":      {"A template makes the values.", `{template: {data: {x: "<{{ .a }}>"}}, data: [{match: {secretKey: x, remoteRef: {remoteKey: x}}}]}`, `{"x":"\u003c1\u003e"}`},
+		"IfNotExists":   {"What is there is left alone.", `{updatePolicy: IfNotExists, data: [{match: {secretKey: a, remoteRef: {remoteKey: there}}}, {match: {secretKey: a, remoteRef: {remoteKey: new}}}]}`, `{"new":"1","there":"old"}`},
+		"SelectSecrets": {"Secrets are chosen by label, and stores too.", `{selector: {secret: {name: null, selector: {matchLabels: {push: "yes"}}}}, secretStoreRefs: [{labelSelector: {matchLabels: {team: a}}}], data: [{match: {secretKey: a, remoteRef: {remoteKey: a}}}]}`, `{"a":"1"}`},
+		"Generator":     {"A generator is a source, too.", `{selector: {secret: null, generatorRef: {kind: Fake, name: fake}}, data: [{match: {secretKey: f, remoteRef: {remoteKey: f}}}]}`, `{"f":"made"}`},
+		"Foreign":       {"What someone else keeps stays.", `data: [{match: {secretKey: a, remoteRef: {remoteKey: foreign}}}]`, "secret of another owner"},
+		"NoKey":         {"A key that is not there is named.", `data: [{match: {secretKey: nope, remoteRef: {remoteKey: x}}}]`, `spec.data[0].match.secretKey: no such key: the Secret has no "nope"`},
+		"Twice":         {"Two values have no one place.", `data: [{match: {secretKey: a, remoteRef: {remoteKey: x}}}, {match: {secretKey: a, remoteRef: {remoteKey: x}}}]`, `"x" is written by spec.data[0].match already`},
+		"NoSource":      {"A Secret that is not there is named.", `{selector: {secret: {name: none}}, data: [{match: {secretKey: a, remoteRef: {remoteKey: x}}}]}`, `Secret "none" does not exist`},
+		"NoStore":       {"So is a store.", `{secretStoreRefs: [{name: none}], data: [{match: {secretKey: a, remoteRef: {remoteKey: x}}}]}`, `SecretStore "none" does not exist`},
+		"ReadOnly":      {"Some stores cannot be written.", `{secretStoreRefs: [{name: readonly}], data: [{match: {secretKey: a, remoteRef: {remoteKey: x}}}]}`, "is read only here"},
+		"Nothing":       {"Something must be pushed.", `{}`, "set data or dataTo"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			b := start(t)
+			if name == "IfNotExists" {
+				b.vault.values[providers.Target{Path: "there"}] = "old"
+			}
+			b.apply("metadata: {name: db, labels: {push: 'yes'}}\nstringData: {a: '1', b_U002f_c: '2'}", &corev1.Secret{})
+			b.apply("metadata: {name: readonly}\nspec: {provider: {readonly: {}}}", &esv1.SecretStore{})
+			b.apply("metadata: {name: fake}\nspec: {data: {f: made}}", &genv1.Fake{})
+			spec, change := map[string]any{}, map[string]any{}
+			if err := yaml.Unmarshal([]byte("{selector: {secret: {name: db}}, secretStoreRefs: [{name: store}]}"), &spec); err != nil {
+				t.Fatal(err)
+			}
+			if err := yaml.Unmarshal([]byte(tc.spec), &change); err != nil {
+				t.Fatal(err)
+			}
+			maps.Copy(spec, change)
+			text, err := json.Marshal(map[string]any{"metadata": map[string]any{"name": "app"}, "spec": spec})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.apply(string(text), &esv1alpha1.PushSecret{})
+			if strings.HasPrefix(tc.want, "{") {
+				b.holds(tc.want)
+				b.ready("app", "True/Synced")
+				return
+			}
+			b.ready("app", "False/Errored/")
+			b.ready("app", tc.want)
+		})
+	}
+}
+
+func TestCluster(t *testing.T) {
+	b := start(t)
+	other := cluster.Get(t).Namespace(t)
+	name := "cluster-" + b.ns
+	label := func(ns, value string) {
+		o := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}}
+		if err := b.Patch(t.Context(), o, client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"metadata":{"labels":{"fan":%s}}}`, value))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	label(b.ns, `"`+b.ns+`"`)
+	b.apply("metadata: {name: "+name+", annotations: {external-secrets.io/force-sync: '1'}}\nspec: {externalSecretName: app, namespaceSelectors: [{matchLabels: {fan: "+b.ns+"}}], externalSecretMetadata: {labels: {l: v}}, externalSecretSpec: {secretStoreRef: {name: store}, data: [{secretKey: a, remoteRef: {key: b}}]}}", &esv1.ClusterExternalSecret{})
+	b.apply("metadata: {name: "+name+"}\nspec: {pushSecretName: app, namespaceSelectors: [{matchLabels: {fan: "+b.ns+"}}], pushSecretSpec: {secretStoreRefs: [{name: store}], selector: {secret: {name: db}}, data: [{match: {secretKey: a, remoteRef: {remoteKey: b}}}]}}", &esv1alpha1.ClusterPushSecret{})
+	exist := func(ns string, want bool) {
+		t.Helper()
+		b.eventually(fmt.Sprintf("objects in %s: %t", ns, want), func() string {
+			es, ps := &esv1.ExternalSecret{}, &esv1alpha1.PushSecret{}
+			key := client.ObjectKey{Namespace: ns, Name: "app"}
+			e, p := b.Get(t.Context(), key, es), b.Get(t.Context(), key, ps)
+			if (e == nil) != want || (p == nil) != want {
+				return fmt.Sprint(e, p)
+			}
+			if want && (es.Labels["l"] != "v" || es.Annotations["external-secrets.io/force-sync"] != "1" || es.Spec.Data[0].RemoteRef.Key != "b") {
+				return fmt.Sprint(es)
+			}
+			return ""
+		})
+	}
+	exist(b.ns, true)
+	exist(other, false)
+	label(other, `"`+b.ns+`"`)
+	exist(other, true)
+	ces := &esv1.ClusterExternalSecret{}
+	b.eventually("the status", func() string {
+		if err := b.Get(t.Context(), client.ObjectKey{Name: name}, ces); err != nil || len(ces.Status.ProvisionedNamespaces) != 2 || ces.Status.ExternalSecretName != "app" {
+			return fmt.Sprint(err, ces.Status)
+		}
+		return ""
+	})
+	t.Run("Edited", func(t *testing.T) {
+		b.change(&esv1.ExternalSecret{}, "app", `{"spec":{"data":[{"secretKey":"x","remoteRef":{"key":"y"}}]}}`)
+		exist(b.ns, true)
+	})
+	t.Run("NotChosenAnyMore", func(t *testing.T) {
+		label(other, "null")
+		exist(other, false)
+		exist(b.ns, true)
+	})
+	t.Run("SomeoneElses", func(t *testing.T) {
+		theirs := &esv1.ExternalSecret{ObjectMeta: metav1.ObjectMeta{Namespace: other, Name: "app"}, Spec: *ces.Spec.ExternalSecretSpec.DeepCopy()}
+		if err := b.Create(t.Context(), theirs); err != nil {
+			t.Fatal(err)
+		}
+		label(other, `"`+b.ns+`"`)
+		b.eventually("the failure", func() string {
+			if err := b.Get(t.Context(), client.ObjectKey{Name: name}, ces); err != nil || len(ces.Status.FailedNamespaces) != 1 || !strings.Contains(ces.Status.FailedNamespaces[0].Reason, "not of this object") {
+				return fmt.Sprint(err, ces.Status)
+			}
+			return ""
+		})
+	})
+}
