@@ -15,7 +15,7 @@ import (
 
 // listWatch returns how to list and watch a target, and an example of what
 // comes back.
-func (c *Client) listWatch(t Target) (cache.ListerWatcher, runtime.Object, error) {
+func (c *Client) listWatch(t Target) (*cache.ListWatch, runtime.Object, error) {
 	resource, namespaced, err := c.Resource(t.Kind.GroupKind(), t.Kind.Version)
 	if err != nil {
 		return nil, nil, err

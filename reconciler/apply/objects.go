@@ -121,6 +121,15 @@ func (s *objects) tell(owner types.NamespacedName) {
 	}
 }
 
+// tellAll notifies all who require the watch.
+func (s *objects) tellAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for o := range s.owners {
+		s.notify(o)
+	}
+}
+
 func (s *objects) saw(id object.ObjMetadata, o Observed, owner types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -59,8 +59,12 @@ func takeover(live metav1.Object) ([]byte, error) {
 	}
 	mine.FieldsV1 = &metav1.FieldsV1{}
 	mine.FieldsV1.SetRawBytes(raw)
-	return json.Marshal([]map[string]any{
+	patch, err := json.Marshal([]map[string]any{
 		{"op": "replace", "path": "/metadata/managedFields", "value": append(kept, mine)},
 		{"op": "replace", "path": "/metadata/resourceVersion", "value": live.GetResourceVersion()},
 	})
+	if err != nil {
+		return nil, fmt.Errorf("encode: %w", err)
+	}
+	return patch, nil
 }

@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"github.com/fluxcd/cli-utils/pkg/object"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
@@ -57,7 +59,37 @@ type Watcher struct {
 	mu      sync.Mutex
 	watches map[Target]*objects
 	needs   map[types.NamespacedName]map[Target]bool
+	narrow  map[access]bool // what may not be listed in the whole cluster
 	stopped bool
+}
+
+// access is an account's use of a kind.
+type access struct {
+	account Account
+	kind    schema.GroupVersionKind
+}
+
+// Narrow reports whether an account has been refused a kind's objects of the
+// whole cluster, so that they must be watched namespace by namespace.
+func (w *Watcher) Narrow(a Account, kind schema.GroupVersionKind) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.narrow[access{a, kind}]
+}
+
+// refused notes that a watch of the whole cluster is forbidden, and has its
+// owners come back to require narrower ones.
+func (w *Watcher) refused(t Target) {
+	w.mu.Lock()
+	if w.narrow == nil {
+		w.narrow = map[access]bool{}
+	}
+	w.narrow[access{t.Account, t.Kind}] = true
+	set := w.watches[t]
+	w.mu.Unlock()
+	if set != nil {
+		set.tellAll()
+	}
 }
 
 // Require makes sure that exactly the targets are watched for owner. It
@@ -104,6 +136,14 @@ func (w *Watcher) start(owner types.NamespacedName, t Target) error {
 	lw, example, err := client.listWatch(t)
 	if err != nil {
 		return err
+	}
+	list := lw.ListWithContextFunc
+	lw.ListWithContextFunc = func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+		found, err := list(ctx, o)
+		if apierrors.IsForbidden(err) && t.Namespace == "" && t.Name == "" {
+			w.refused(t)
+		}
+		return found, err
 	}
 	ctx, cancel := context.WithCancel(context.Background()) //nolint:forbidigo // ends with the last owner or with Stop, not with a request
 	set := &objects{target: t, notify: w.Notify, cancel: cancel, seen: map[object.ObjMetadata]entry{}, owners: map[types.NamespacedName]bool{owner: true}}

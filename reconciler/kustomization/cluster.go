@@ -44,12 +44,13 @@ func (c *Controller) account(ks *kustomizev1.Kustomization) apply.Account {
 }
 
 // target is the watch that sees an object of a kind in a namespace. The
-// platform's account watches the whole cluster; a tenant's, its namespaces.
+// platform's account watches the whole cluster, unless it may not; a tenant's,
+// its namespaces.
 func (c *Controller) target(ks *kustomizev1.Kustomization, o plan.Object) apply.Target {
 	account := c.account(ks)
 	kind := o.Desired.GroupVersionKind()
 	t := apply.Target{Account: account, Kind: kind, Rules: c.states.of(ks).compiled.rulesFor(kind.GroupKind())}
-	if account.Name != "" && account != c.Account {
+	if account.Name != "" && account != c.Account || c.watcher.Narrow(account, kind) {
 		t.Namespace = o.ID.Namespace
 	}
 	return t
@@ -59,7 +60,7 @@ func (c *Controller) target(ks *kustomizev1.Kustomization, o plan.Object) apply.
 // its metadata changes, and then once.
 func (c *Controller) connect(ctx context.Context, ks *kustomizev1.Kustomization) error {
 	st := c.states.of(ks)
-	id, config := "", (*rest.Config)(nil)
+	id := ""
 	if kc := ks.Spec.KubeConfig; kc != nil {
 		ref := kc.SecretRef
 		m := &metav1.PartialObjectMetadata{}
@@ -71,8 +72,8 @@ func (c *Controller) connect(ctx context.Context, ks *kustomizev1.Kustomization)
 		if id == st.cluster {
 			return nil
 		}
-		var err error
-		if config, err = c.kubeConfig(ctx, ks, ref); err != nil {
+		config, err := c.kubeConfig(ctx, ks, ref)
+		if err != nil {
 			return err
 		}
 		if err := c.Clients.Connect(id, config); err != nil {
