@@ -25,7 +25,7 @@ func (o *syncOptions) bind(fs *flag.FlagSet) {
 		return err
 	})
 	fs.Func("plaintext-secrets-allowed-in", "NAMESPACE or NAMESPACE/NAME of Kustomizations that may apply Secrets in clear all the same, with commas between them", func(s string) error {
-		for _, in := range strings.Split(s, ",") {
+		for in := range strings.SplitSeq(s, ",") {
 			if in = strings.TrimSpace(in); in != "" {
 				o.plaintext.AllowIn = append(o.plaintext.AllowIn, in)
 			}

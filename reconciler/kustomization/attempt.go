@@ -25,7 +25,10 @@ func (r *run) begin() {
 	if asked && at != st.asked && at != r.ks.Status.LastHandledReconcileAt {
 		st.attempt = attempt{of: st.attempt.of, began: time.Now()} //nolint:forbidigo // as above
 		st.health = healthState{reached: st.health.reached}
-		clear(st.applied) // every object is applied once more
+		for id, a := range st.applied {
+			a.fight = fight{} // who asks wants it put right now
+			st.applied[id] = a
+		}
 	}
 	st.asked = at
 }

@@ -18,10 +18,7 @@ import (
 // readyExpr stands in place of both.
 func (c *Controller) dependencies(ctx context.Context, ks *kustomizev1.Kustomization) error {
 	for i, ref := range ks.GetDependsOn() {
-		key := types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}
-		if key.Namespace == "" {
-			key.Namespace = ks.Namespace
-		}
+		key := types.NamespacedName{Namespace: or(ref.Namespace, ks.Namespace), Name: ref.Name}
 		if err := c.References.Check(fmt.Sprintf("spec.dependsOn[%d]", i), ks.Namespace, key.Namespace); err != nil {
 			return reconciler.Final(meta.DependencyNotReadyReason, err)
 		}
@@ -33,20 +30,28 @@ func (c *Controller) dependencies(ctx context.Context, ks *kustomizev1.Kustomiza
 		if err != nil {
 			return fmt.Errorf("read dependency %s: %w", key, err)
 		}
-		why := ""
-		if expr := c.states.of(ks).compiled.ready[i]; expr != nil {
-			why, err = readyBy(expr, ks, dep)
-		} else {
-			why = c.pending(ks, dep)
-		}
-		if err != nil {
-			return err
-		}
-		if why != "" {
+		if why := c.notReady(ks, dep, i); why != "" {
 			return reconciler.Wait(meta.DependencyNotReadyReason, 0, fmt.Errorf("dependency %s %s", key, why))
 		}
 	}
 	return nil
+}
+
+// notReady says why the dependency i is not there yet, or "".
+func (c *Controller) notReady(ks, dep *kustomizev1.Kustomization, i int) string {
+	expr := c.states.of(ks).compiled.ready[i]
+	if expr == nil {
+		return c.pending(ks, dep)
+	}
+	holds, err := readyBy(expr, ks, dep)
+	switch {
+	case err != nil:
+		return "is not ready: readyExpr " + err.Error()
+	case !holds:
+		return "is not ready according to readyExpr"
+	default:
+		return ""
+	}
 }
 
 // pending says why dep is not there yet, or "".

@@ -145,23 +145,15 @@ func (c *compiled) ignores(o *unstructured.Unstructured) (paths []string) {
 	return paths
 }
 
-// readyBy evaluates a readyExpr. It returns why dep is not ready yet, or "".
-func readyBy(expr *health.Expr, ks, dep *kustomizev1.Kustomization) (string, error) {
+// readyBy evaluates a readyExpr.
+func readyBy(expr *health.Expr, ks, dep *kustomizev1.Kustomization) (bool, error) {
 	self, err := runtime.DefaultUnstructuredConverter.ToUnstructured(ks)
 	if err != nil {
-		return "", fmt.Errorf("convert %s: %w", key(ks), err)
+		return false, fmt.Errorf("convert %s: %w", key(ks), err)
 	}
 	other, err := runtime.DefaultUnstructuredConverter.ToUnstructured(dep)
 	if err != nil {
-		return "", fmt.Errorf("convert %s: %w", key(dep), err)
+		return false, fmt.Errorf("convert %s: %w", key(dep), err)
 	}
-	holds, err := expr.Holds(map[string]any{"self": self, "dep": other})
-	switch {
-	case err != nil:
-		return "is not ready: readyExpr " + err.Error(), nil
-	case !holds:
-		return "is not ready according to readyExpr", nil
-	default:
-		return "", nil
-	}
+	return expr.Holds(map[string]any{"self": self, "dep": other})
 }

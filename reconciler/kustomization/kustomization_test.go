@@ -50,10 +50,15 @@ type bench struct {
 // that it holds open and the leases and events of others.
 type counter struct {
 	writes, reads atomic.Int64
-	next          http.RoundTripper
 }
 
-func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
+// counted is one transport of those that a counter counts.
+type counted struct {
+	*counter
+	next http.RoundTripper
+}
+
+func (c counted) RoundTrip(r *http.Request) (*http.Response, error) {
 	switch {
 	case r.Method != http.MethodGet:
 		c.writes.Add(1)
@@ -63,7 +68,7 @@ func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
 	return c.next.RoundTrip(r)
 }
 
-func start(t *testing.T, change ...func(*kustomization.Controller)) *bench {
+func start(t *testing.T, change ...func(*bench)) *bench {
 	t.Helper()
 	cp := cluster.Get(t)
 	scheme := runtime.NewScheme()
@@ -79,7 +84,7 @@ func start(t *testing.T, change ...func(*kustomization.Controller)) *bench {
 	b := &bench{Client: c, t: t, ns: cp.Namespace(t), store: source.NewStore(), requests: &counter{}}
 	cfg := cp.RestConfig()
 	cfg.QPS = -1
-	cfg.Wrap(func(rt http.RoundTripper) http.RoundTripper { b.requests.next = rt; return b.requests })
+	cfg.Wrap(func(rt http.RoundTripper) http.RoundTripper { return counted{b.requests, rt} })
 	skip := true
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme:     scheme,
@@ -95,7 +100,7 @@ func start(t *testing.T, change ...func(*kustomization.Controller)) *bench {
 		Sources: b.store, Clients: &apply.Clients{Config: cfg, Mapper: mgr.GetRESTMapper()},
 	}
 	for _, f := range change {
-		f(b.ctrl)
+		f(b)
 	}
 	if err := b.ctrl.SetupWithManager(mgr); err != nil {
 		t.Fatal(err)
@@ -284,6 +289,7 @@ func TestApplyPruneDrift(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		time.Sleep(200 * time.Millisecond) // for the event of the last correction
 		before := b.requests.writes.Load()
 		cm.Annotations = map[string]string{"someone": "else"}
 		if err := b.Update(t.Context(), cm); err != nil {

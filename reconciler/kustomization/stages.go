@@ -31,36 +31,45 @@ const parallel = 8
 // stops those behind it. Objects of a kind that is not served, yet or at the
 // moment, stop nothing: they are what is left over.
 func (r *run) stages(ctx context.Context, stages [][]plan.Action) error {
-	var waiting, unserved []error
+	var over []error
 	for _, stage := range stages {
-		undefined := r.undefined()
-		var ready []plan.Action
-		for _, a := range stage {
-			if err := undefined[a.ID.GroupKind]; err != nil {
-				waiting = append(waiting, err)
-				continue
-			}
-			ready = append(ready, a)
-		}
+		ready, undefined := r.split(stage)
 		failed, left := r.stage(ctx, ready)
 		if len(failed) > 0 {
 			return r.failed(first(failed))
 		}
-		for _, err := range left {
-			if errors.Is(err, apply.ErrTerminating) {
-				waiting = append(waiting, err)
-			} else {
-				unserved = append(unserved, err)
-			}
-		}
+		over = append(append(over, undefined...), left...)
 	}
+	if len(over) == 0 {
+		return nil
+	}
+	unserved := slices.DeleteFunc(slices.Clone(over), waitable)
 	if len(unserved) > 0 {
 		return r.failed(first(unserved))
 	}
-	if len(waiting) > 0 {
-		return r.await(meta.HealthCheckFailedReason, time.Second, first(waiting))
+	return r.await(meta.HealthCheckFailedReason, time.Second, first(over))
+}
+
+// errEstablishing says that a kind is not there yet, but on its way.
+var errEstablishing = errors.New("its kind is not established")
+
+// waitable reports whether what an error tells of passes by itself.
+func waitable(err error) bool {
+	return errors.Is(err, errEstablishing) || errors.Is(err, apply.ErrTerminating)
+}
+
+// split tells the objects that can be applied from those whose kind is defined
+// among the objects, but not established.
+func (r *run) split(stage []plan.Action) (ready []plan.Action, left []error) {
+	undefined := r.undefined()
+	for _, a := range stage {
+		if err := undefined[a.ID.GroupKind]; err != nil {
+			left = append(left, fmt.Errorf("%s: %w", render.Name(a.Desired), err))
+			continue
+		}
+		ready = append(ready, a)
 	}
-	return nil
+	return ready, left
 }
 
 // undefined returns the kinds whose definitions are among the objects but not
@@ -77,7 +86,11 @@ func (r *run) undefined() map[schema.GroupKind]error {
 		}
 		group, _, _ := unstructured.NestedString(o.Desired.Object, "spec", "group")
 		kind, _, _ := unstructured.NestedString(o.Desired.Object, "spec", "names", "kind")
-		kinds[schema.GroupKind{Group: group, Kind: kind}] = fmt.Errorf("%s is not established: %s", render.Name(o.Desired), cmp.Or(live.Health.Message, "it was not seen yet"))
+		class := errEstablishing
+		if live.Health.Status == health.Failed {
+			class = apply.ErrNoKind // it will not be by itself
+		}
+		kinds[schema.GroupKind{Group: group, Kind: kind}] = fmt.Errorf("%w: %s: %s", class, render.Name(o.Desired), cmp.Or(live.Health.Message, "it was not seen yet"))
 	}
 	return kinds
 }

@@ -51,7 +51,7 @@ type applied struct {
 	uid     types.UID
 	owned   string
 	skipped bool // it asked to be left as it is
-	seen    bool // of a skipped one: the watch has seen it
+	seen    bool // the watch has seen it
 	fight   fight
 }
 

@@ -96,17 +96,22 @@ func (r *run) known(objects []plan.Object) ([]plan.Object, map[object.ObjMetadat
 		if !ok {
 			continue
 		}
-		drifted := !there || live.UID != was.uid || live.Owned != was.owned || live.Foreign && live.Mode != apply.Merge
-		if was.skipped {
-			drifted = was.seen && !there
-			if there && !was.seen {
-				was.seen = true
-				r.state.applied[o.ID] = was
-			}
+		if there && !was.seen {
+			was.seen = true
+			r.state.applied[o.ID] = was
 		}
-		known[o.ID] = plan.State{Hash: was.hash, Drifted: drifted && !now.Before(was.fight.until)}
+		known[o.ID] = plan.State{Hash: was.hash, Drifted: was.drifted(live, there) && !now.Before(was.fight.until)}
 	}
 	return objects, known
+}
+
+// drifted reports whether an object is no longer as it was applied. One that
+// was left as it was can only be gone.
+func (a applied) drifted(live apply.Observed, there bool) bool {
+	if a.skipped {
+		return a.seen && !there
+	}
+	return !there || live.UID != a.uid || live.Owned != a.owned || live.Foreign && live.Mode != apply.Merge
 }
 
 // watch requires the watches that see the objects and what else spec.healthChecks

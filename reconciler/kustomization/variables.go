@@ -73,6 +73,25 @@ type secrets struct {
 	values []string // never to be shown
 }
 
+// note records which variables come from a Secret. What comes later replaces
+// what was there.
+func (s *secrets) note(values map[string]string, secret bool) {
+	for name, value := range values {
+		if s.names[name] = secret; secret {
+			s.values = append(s.values, value)
+		}
+	}
+}
+
+func checkVariables(vars map[string]string) error {
+	for name := range vars {
+		if err := render.CheckVariable(name); err != nil {
+			return fmt.Errorf("spec.postBuild: %w", err)
+		}
+	}
+	return nil
+}
+
 // variables reads the values, each object once and as the account that
 // applies. With no variables at all it returns nil, and nothing is
 // substituted, as in Flux.
@@ -98,20 +117,13 @@ func (r *run) variables(ctx context.Context, in inputs) (vars map[string]string,
 			return nil, from, retry(r.ks, meta.BuildFailedReason,
 				fmt.Errorf("spec.postBuild.substituteFrom[%d]: read %s %s/%s: %w", i, input.ref.Kind, r.ks.Namespace, input.ref.Name, err))
 		}
-		for name, value := range values {
-			if from.names[name] = input.ref.Kind == "Secret"; from.names[name] {
-				from.values = append(from.values, value)
-			}
-		}
+		from.note(values, input.ref.Kind == "Secret")
 		maps.Copy(vars, values)
 	}
-	for name, value := range post.Substitute {
-		vars[name], from.names[name] = value, false
-	}
-	for name := range vars {
-		if err := render.CheckVariable(name); err != nil {
-			return nil, from, retry(r.ks, meta.BuildFailedReason, fmt.Errorf("spec.postBuild: %w", err))
-		}
+	from.note(post.Substitute, false)
+	maps.Copy(vars, post.Substitute)
+	if err := checkVariables(vars); err != nil {
+		return nil, from, retry(r.ks, meta.BuildFailedReason, err)
 	}
 	if len(vars) == 0 && r.ks.GetSubstituteStrategy() != kustomizev1.SubstituteStrategyAlways {
 		return nil, from, nil

@@ -33,32 +33,13 @@ func index(mgr ctrl.Manager) error {
 			ref := ks.Spec.SourceRef
 			return []string{ref.Kind + "/" + or(ref.Namespace, ks.Namespace) + "/" + ref.Name}
 		},
-		byDependency: func(ks *kustomizev1.Kustomization) (refs []string) {
-			for _, d := range ks.Spec.DependsOn {
-				refs = append(refs, or(d.Namespace, ks.Namespace)+"/"+d.Name)
-			}
-			return refs
+		byDependency: func(ks *kustomizev1.Kustomization) []string {
+			return dependsOn(ks, func(kustomizev1.DependencyReference) bool { return true })
 		},
-		byReadyExpr: func(ks *kustomizev1.Kustomization) (refs []string) {
-			for _, d := range ks.Spec.DependsOn {
-				if d.ReadyExpr != "" {
-					refs = append(refs, or(d.Namespace, ks.Namespace)+"/"+d.Name)
-				}
-			}
-			return refs
+		byReadyExpr: func(ks *kustomizev1.Kustomization) []string {
+			return dependsOn(ks, func(d kustomizev1.DependencyReference) bool { return d.ReadyExpr != "" })
 		},
-		byInput: func(ks *kustomizev1.Kustomization) (refs []string) {
-			if kc := ks.Spec.KubeConfig; kc != nil && kc.SecretRef != nil {
-				refs = append(refs, "Secret/"+ks.Namespace+"/"+kc.SecretRef.Name)
-			}
-			if ks.Spec.PostBuild == nil {
-				return refs
-			}
-			for _, s := range ks.Spec.PostBuild.SubstituteFrom {
-				refs = append(refs, s.Kind+"/"+ks.Namespace+"/"+s.Name)
-			}
-			return refs
-		},
+		byInput: inputsOf,
 	} {
 		err := mgr.GetFieldIndexer().IndexField(context.Background(), &kustomizev1.Kustomization{}, field, //nolint:forbidigo // set-up, before there is a context
 			func(o client.Object) []string { return refs(o.(*kustomizev1.Kustomization)) })
@@ -67,6 +48,28 @@ func index(mgr ctrl.Manager) error {
 		}
 	}
 	return nil
+}
+
+func dependsOn(ks *kustomizev1.Kustomization, is func(kustomizev1.DependencyReference) bool) (refs []string) {
+	for _, d := range ks.Spec.DependsOn {
+		if is(d) {
+			refs = append(refs, or(d.Namespace, ks.Namespace)+"/"+d.Name)
+		}
+	}
+	return refs
+}
+
+// inputsOf lists the Secrets and ConfigMaps that a Kustomization reads.
+func inputsOf(ks *kustomizev1.Kustomization) (refs []string) {
+	if kc := ks.Spec.KubeConfig; kc != nil && kc.SecretRef != nil {
+		refs = append(refs, "Secret/"+ks.Namespace+"/"+kc.SecretRef.Name)
+	}
+	if ks.Spec.PostBuild != nil {
+		for _, s := range ks.Spec.PostBuild.SubstituteFrom {
+			refs = append(refs, s.Kind+"/"+ks.Namespace+"/"+s.Name)
+		}
+	}
+	return refs
 }
 
 func or(value, fallback string) string {

@@ -48,21 +48,25 @@ func plaintext(objects []*unstructured.Unstructured, secret map[string]bool) (fo
 		if o.GetAPIVersion() != "v1" || o.GetKind() != "Secret" {
 			continue
 		}
-		var keys []string
-		for _, field := range []string{"data", "stringData"} {
-			values, _ := o.Object[field].(map[string]any)
-			for key, v := range values {
-				if v != nil && v != "" && !fromSecret(fmt.Sprint(v), secret) {
-					keys = append(keys, key)
-				}
-			}
-		}
-		if len(keys) > 0 {
-			slices.Sort(keys)
-			found = append(found, Plaintext{Object: Name(o), Keys: slices.Compact(keys)})
+		if keys := inClear(o, secret); len(keys) > 0 {
+			found = append(found, Plaintext{Object: Name(o), Keys: keys})
 		}
 	}
 	return found
+}
+
+// inClear returns the keys of a Secret whose values are in clear.
+func inClear(o *unstructured.Unstructured, secret map[string]bool) (keys []string) {
+	for _, field := range []string{"data", "stringData"} {
+		values, _ := o.Object[field].(map[string]any)
+		for key, v := range values {
+			if v != nil && v != "" && !fromSecret(fmt.Sprint(v), secret) {
+				keys = append(keys, key)
+			}
+		}
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
 }
 
 // reference is a variable in a text, with or without operators behind it.

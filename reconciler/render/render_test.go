@@ -85,9 +85,9 @@ func TestRender(t *testing.T) {
 		},
 		"Component": {
 			reason: "A component that is there is taken, one that is not may be left out.",
-			files: map[string]string{"app/a.yaml": configMap, "more/kustomization.yaml": "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nnameSuffix: -more\n"},
-			opts:  render.Options{Path: "app", Components: []string{"../more", "../gone"}, IgnoreMissingComponents: true},
-			want:  []string{"ConfigMap/app/settings-more"},
+			files:  map[string]string{"app/a.yaml": configMap, "more/kustomization.yaml": "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nnameSuffix: -more\n"},
+			opts:   render.Options{Path: "app", Components: []string{"../more", "../gone"}, IgnoreMissingComponents: true},
+			want:   []string{"ConfigMap/app/settings-more"},
 		},
 		"PatchDeletes": {
 			reason: "A patch takes objects out, several at once.",
