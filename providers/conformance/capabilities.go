@@ -150,8 +150,6 @@ func (s *suite) wantFound(t *testing.T, f providers.Finder, reason string, query
 }
 
 // emptyIsNil makes a list without entries equal to none.
-//
-//nolint:gochecknoglobals // an option that nobody changes
 var emptyIsNil = cmp.FilterValues(func(a, b []string) bool { return len(a) == 0 && len(b) == 0 }, cmp.Comparer(func(_, _ []string) bool { return true }))
 
 func (s *suite) write(t *testing.T, w providers.Writer, to providers.Target, value string) error {

@@ -36,6 +36,8 @@ type Backend struct {
 	Folder string
 	// Metadata is the settings that Writer.Write takes, as JSON; may be empty.
 	Metadata string
+	// Text says that the values of an object are text, whatever was put.
+	Text bool
 	// Unowned says that the store cannot tell who has written a secret.
 	Unowned bool
 	// Path spells a path of this package, with its slashes, as the store does.
@@ -94,6 +96,9 @@ func (s *suite) keep(err error) {
 // object returns a JSON object with the canary and name in it, and with the
 // largest number that every store keeps: one above 2^53-1 is rounded by Vault.
 func (s *suite) object(name string) string {
+	if s.Text {
+		return fmt.Sprintf(`{"name":%q,"password":"%s<&>é"}`, name, s.canary)
+	}
 	return fmt.Sprintf(`{"n":9007199254740991,"name":%q,"password":"%s<&>é"}`, name, s.canary)
 }
 

@@ -25,8 +25,6 @@ var ErrRefused = errors.New("link-local and metadata addresses are not connected
 const dialTimeout = 5 * time.Second
 
 // metadata are the addresses of metadata services that are not link-local.
-//
-//nolint:gochecknoglobals // a table that nobody changes
 var metadata = []netip.Addr{
 	netip.MustParseAddr("fd00:ec2::254"),   // AWS, https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
 	netip.MustParseAddr("fd00:ec2::23"),    // EKS Pod Identity
@@ -38,8 +36,6 @@ var metadata = []netip.Addr{
 
 // nat64 is the prefix behind which a translator puts addresses of IPv4.
 // Source: RFC 6052, section 2.1.
-//
-//nolint:gochecknoglobals // a constant, which this type cannot be
 var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 
 // Check returns ErrRefused if no store may connect to address.
