@@ -108,7 +108,7 @@ func TestKeys(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o640); err != nil {
 		t.Fatal(err)
 	}
-	if out := b.must("keys", "list"); !strings.Contains(out, short(old.Fingerprint)) || !strings.Contains(out, "active") || !strings.HasSuffix(strings.TrimRight(out, " \n"), "1        1") {
+	if out := b.must("keys", "list"); !strings.Contains(out, short(old.Fingerprint)) || !strings.Contains(out, "active") || !strings.HasSuffix(strings.TrimRight(out, " \n"), "1        1      -") {
 		t.Errorf("list:\n%s", out)
 	}
 	if _, err := b.lockstep("keys", "retire", short(old.Fingerprint)); err == nil || !strings.Contains(err.Error(), "newest") {

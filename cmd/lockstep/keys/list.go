@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/lockstep-dev/lockstep/reconciler/keys"
+	"github.com/lockstep-dev/lockstep/sealer"
 )
 
 func listCmd() *cobra.Command {
@@ -43,14 +44,22 @@ func (c *cluster) list(ctx context.Context, out io.Writer) error {
 	pairs, ring, malformed := parse(secrets)
 	uses := keys.Count(objects)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "KEY\tSECRET\tSTATE\tAGE\tEXPIRES\tOBJECTS\tITEMS")
+	fmt.Fprintln(w, "KEY\tSECRET\tSTATE\tAGE\tEXPIRES\tOBJECTS\tITEMS\tENVELOPE 2")
 	for _, p := range pairs {
 		use := uses[p.Fingerprint]
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\n", short(p.Fingerprint), p.secret.Name, keys.State(ring, p.Key),
-			duration.HumanDuration(now().Sub(p.Made())), p.Certificate.NotAfter.Format(time.DateOnly), use.Objects, use.Items)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", short(p.Fingerprint), p.secret.Name, keys.State(ring, p.Key),
+			duration.HumanDuration(now().Sub(p.Made())), p.Certificate.NotAfter.Format(time.DateOnly), use.Objects, use.Items, hybrid(p.Key))
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
 	return malformed
+}
+
+// hybrid is the id of the key of envelope 2, which clients pin.
+func hybrid(k sealer.Key) string {
+	if k.Hybrid == nil {
+		return "-"
+	}
+	return k.Hybrid.ID.String()
 }
