@@ -19,6 +19,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/record"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -33,11 +34,13 @@ import (
 )
 
 // Controller keeps a Keyring in line with the key Secrets of one namespace, in
-// every replica; only the leader makes a key. All fields but Addr and the limits are required.
+// every replica; only the leader makes a key. All fields but Recorder, Addr and the limits are required.
 type Controller struct {
 	Client client.Client
 	Reader client.Reader // reads Secrets past the cache
 	Ring   *sealer.Keyring
+
+	Recorder record.EventRecorder // of Events about key Secrets; nil sends none
 
 	Namespace string        // of the key Secrets: the controller's own
 	Prefix    string        // of the names of new key Secrets
@@ -151,8 +154,10 @@ func (c *Controller) read(ctx context.Context, name types.NamespacedName) error 
 	}
 	if err := c.put(secret); err != nil {
 		c.drop(name.Name)
+		c.tellMalformed(secret, err)
 		return reconcile.TerminalError(err) // until someone changes the Secret
 	}
+	c.wellFormed(name.Name)
 	c.publish()
 	return nil
 }
@@ -207,6 +212,7 @@ func (c *Controller) put(secret *corev1.Secret) error {
 }
 
 func (c *Controller) drop(name string) {
+	c.wellFormed(name)
 	if _, ok := c.loaded[name]; ok {
 		delete(c.loaded, name)
 		c.publish()

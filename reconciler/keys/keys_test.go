@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -78,7 +79,7 @@ func (b *bench) runWith(addr string, renewal keys.Renewal) (c *keys.Controller, 
 		b.t.Fatal(err)
 	}
 	c = &keys.Controller{
-		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Ring: &sealer.Keyring{},
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Ring: &sealer.Keyring{}, Recorder: mgr.GetEventRecorderFor("keys"),
 		Namespace: b.ns, Prefix: "sealed-secrets-key", KeySize: 2048, TTL: 24 * time.Hour, Addr: addr,
 		Renewal: renewal,
 	}
@@ -280,6 +281,15 @@ func TestMalformedIsNotMissing(t *testing.T) {
 	b.keySecret("malformed", active(), []byte("no key"), nil)
 	c, _ := b.run("")
 	time.Sleep(time.Second)
+	eventually(t, "an Event about it", func() bool {
+		var events corev1.EventList
+		if err := b.List(t.Context(), &events, client.InNamespace(b.ns)); err != nil {
+			t.Fatal(err)
+		}
+		return slices.ContainsFunc(events.Items, func(e corev1.Event) bool {
+			return e.Reason == keys.ReasonMalformed && e.InvolvedObject.Name == "malformed" && strings.Contains(e.Message, "tls.key")
+		})
+	})
 	if n := len(b.secrets()); n != 1 || c.Ring.Len() != 0 {
 		t.Errorf("there are %d Secrets and %d keys, want one and none", n, c.Ring.Len())
 	}
