@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -55,11 +56,12 @@ func (b *bench) prepare(ctx context.Context) (*testenv.Repository, error) {
 	if _, err := repo.Commit(ctx, "empty", map[string]string{"apps/kustomization.yaml": "resources: []\n"}); err != nil {
 		return nil, err
 	}
-	source := stage.Source("bench", repo.URL(), 10*time.Minute)
+	source, sync := stage.Source("bench", repo.URL(), 10*time.Minute), stage.Sync("bench", "bench", "./apps")
+	sync.Annotations = map[string]string{"lockstep.dev/allow-prune": "true"} // all apps go between the runs
 	return repo, b.Ensure(ctx,
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}},
 		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "vault-token"}, StringData: map[string]string{"token": token}},
-		store, b.GitCredentials(), source, stage.Sync("bench", "bench", "./apps"))
+		store, b.GitCredentials(), source, sync)
 }
 
 // files are the manifests of all apps.
@@ -113,7 +115,10 @@ func (b *bench) reconcile(ctx context.Context, o client.Object) error {
 		return err
 	}
 	before := o.DeepCopyObject().(client.Object)
-	o.SetAnnotations(map[string]string{meta.ReconcileRequestAnnotation: time.Now().Format(time.RFC3339Nano)})
+	annotations := map[string]string{}
+	maps.Copy(annotations, o.GetAnnotations())
+	annotations[meta.ReconcileRequestAnnotation] = time.Now().Format(time.RFC3339Nano)
+	o.SetAnnotations(annotations)
 	return b.Client.Patch(ctx, o, client.MergeFrom(before))
 }
 

@@ -28,6 +28,10 @@ import (
 var scenarios = map[string]func(ctx context.Context, b *bench) error{
 	"push-to-ready": pushToReady,
 	"sync-noop":     syncNoop,
+	"sync-create":   syncCreate,
+	"sync-drift":    syncDrift,
+	"sync-depends":  syncDepends,
+	"render":        syncRender,
 
 	"seal-create":  sealCreate,
 	"seal-memory":  sealMemory,
