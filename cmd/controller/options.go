@@ -36,6 +36,7 @@ type options struct {
 	allowHTTPCredentials    bool
 	controllerClass         string
 	secretsManager, sts     string
+	parameterStore          string
 
 	version bool
 }
@@ -73,6 +74,7 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.BoolVar(&o.allowCrossNamespaceRefs, "allow-cross-namespace-refs", false, "let a Kustomization refer to sources and Kustomizations of other namespaces, as Flux does by default")
 	fs.BoolVar(&o.allowHTTPCredentials, "allow-http-credentials", false, "send Git credentials over http:// too, unencrypted")
 	fs.StringVar(&o.secretsManager, "aws-secretsmanager-endpoint", os.Getenv("AWS_SECRETSMANAGER_ENDPOINT"), "URL of AWS Secrets Manager instead of the region's own (default $AWS_SECRETSMANAGER_ENDPOINT)")
+	fs.StringVar(&o.parameterStore, "aws-ssm-endpoint", os.Getenv("AWS_SSM_ENDPOINT"), "URL of AWS Parameter Store instead of the region's own (default $AWS_SSM_ENDPOINT)")
 	fs.StringVar(&o.sts, "aws-sts-endpoint", os.Getenv("AWS_STS_ENDPOINT"), "URL of AWS STS instead of the region's own (default $AWS_STS_ENDPOINT)")
 	fs.StringVar(&o.controllerClass, "controller-class", "default", "serve stores whose spec.controller is this or empty")
 

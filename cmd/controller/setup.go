@@ -22,7 +22,11 @@ import (
 	"github.com/lockstep-dev/lockstep/externalsecrets/stores"
 	"github.com/lockstep-dev/lockstep/providers"
 	"github.com/lockstep-dev/lockstep/providers/aws"
+	"github.com/lockstep-dev/lockstep/providers/fake"
+	"github.com/lockstep-dev/lockstep/providers/gcp"
+	"github.com/lockstep-dev/lockstep/providers/kubernetes"
 	"github.com/lockstep-dev/lockstep/providers/vault"
+	"github.com/lockstep-dev/lockstep/providers/webhook"
 	"github.com/lockstep-dev/lockstep/reconciler"
 	"github.com/lockstep-dev/lockstep/reconciler/apply"
 	"github.com/lockstep-dev/lockstep/reconciler/keys"
@@ -47,8 +51,12 @@ func newScheme() *runtime.Scheme {
 // backends are the services that stores can name.
 func backends(o *options) providers.Registry {
 	return providers.Registry{
-		esv1.ProviderAWS:   aws.New(aws.Endpoints{SecretsManager: o.secretsManager, STS: o.sts}),
-		esv1.ProviderVault: vault.Open,
+		esv1.ProviderAWS:        aws.New(aws.Endpoints{SecretsManager: o.secretsManager, ParameterStore: o.parameterStore, STS: o.sts, Ambient: aws.Ambient()}),
+		esv1.ProviderVault:      vault.Open,
+		esv1.ProviderGCP:        gcp.New(gcp.Endpoints{Ambient: gcp.Ambient()}),
+		esv1.ProviderKubernetes: kubernetes.Open,
+		esv1.ProviderWebhook:    webhook.Open,
+		esv1.ProviderFake:       fake.Open,
 	}
 }
 
@@ -76,7 +84,7 @@ func setup(mgr ctrl.Manager, o *options) error {
 	for _, r := range []interface{ SetupWithManager(ctrl.Manager) error }{
 		&source.Controller{Client: c, Metadata: metadata, Secrets: reader, Recorder: events, Store: sources, AllowHTTPCredentials: o.allowHTTPCredentials},
 		&kustomization.Controller{Client: c, Metadata: metadata, Recorder: events, Sources: sources, Clients: clients, Account: account, References: refs, DefaultServiceAccount: o.sync.defaultServiceAccount, Plaintext: o.sync.plaintext},
-		&keys.Controller{Client: c, Reader: reader, Recorder: events, Ring: ring, Namespace: o.namespace, Prefix: o.keyPrefix, KeySize: o.keySize, TTL: o.keyTTL, Renewal: renewal, Addr: o.sealingAddr, RateLimit: o.rateLimit, RateBurst: o.rateBurst},
+		&keys.Controller{Client: c, Reader: reader, Ring: ring, Namespace: o.namespace, Prefix: o.keyPrefix, KeySize: o.keySize, TTL: o.keyTTL, Renewal: renewal, Addr: o.sealingAddr, RateLimit: o.rateLimit, RateBurst: o.rateBurst},
 		&sealedsecret.Controller{Client: c, Reader: reader, Recorder: events, Keys: ring, Selector: selector, AcceptDeprecatedData: o.acceptV1Data, AllowPrivileged: o.allowPrivileged, Namespace: o.namespace, KeyPrefix: o.keyPrefix},
 		&reseal.Controller{Client: c, Secrets: reader, Recorder: events, Ring: ring, Namespace: o.namespace, AllowHTTPCredentials: o.allowHTTPCredentials},
 		&stores.Controller{Client: c, Recorder: events, Stores: open},
