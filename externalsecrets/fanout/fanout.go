@@ -5,6 +5,7 @@ package fanout
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -51,27 +52,36 @@ func carryOut[C client.Object](ctx context.Context, c *Controller, p *plan[C]) (
 	}
 	var r result
 	for _, namespace := range namespaces {
-		i := slices.IndexFunc(have, func(o C) bool { return o.GetNamespace() == namespace && o.GetName() == p.name })
-		if i < 0 {
-			err = create(ctx, c, p, namespace)
-		} else {
-			err = update(ctx, c, p, have[i])
-		}
-		if err != nil {
+		if err := ensure(ctx, c, p, namespace, have); err != nil {
 			r.failed = append(r.failed, esv1.ClusterExternalSecretFailure{Namespace: namespace, Reason: err.Error()})
 			continue
 		}
 		r.provisioned = append(r.provisioned, namespace)
 	}
+	return r, remove(ctx, c, p, namespaces, have)
+}
+
+// ensure makes the one of a namespace what it should be.
+func ensure[C client.Object](ctx context.Context, c *Controller, p *plan[C], namespace string, have []C) error {
+	i := slices.IndexFunc(have, func(o C) bool { return o.GetNamespace() == namespace && o.GetName() == p.name })
+	if i < 0 {
+		return create(ctx, c, p, namespace)
+	}
+	return update(ctx, c, p, have[i])
+}
+
+// remove deletes what is of p, and has no place any more.
+func remove[C client.Object](ctx context.Context, c *Controller, p *plan[C], namespaces []string, have []C) error {
 	for _, o := range have {
-		if p.owns(o) && (o.GetName() != p.name || !slices.Contains(namespaces, o.GetNamespace())) {
-			uid := o.GetUID()
-			if err := c.Client.Delete(ctx, o, client.Preconditions{UID: &uid}); client.IgnoreNotFound(err) != nil {
-				return r, fmt.Errorf("remove %s/%s, whose namespace is not chosen any more: %w", o.GetNamespace(), o.GetName(), err)
-			}
+		if !p.owns(o) || o.GetName() == p.name && slices.Contains(namespaces, o.GetNamespace()) {
+			continue
+		}
+		uid := o.GetUID()
+		if err := c.Client.Delete(ctx, o, client.Preconditions{UID: &uid}); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("remove %s/%s, whose namespace is not chosen any more: %w", o.GetNamespace(), o.GetName(), err)
 		}
 	}
-	return r, nil
+	return nil
 }
 
 func (p *plan[C]) owns(o C) bool {
@@ -119,11 +129,8 @@ func merged(have, want map[string]string) map[string]string {
 		return have
 	}
 	out := map[string]string{}
-	for _, m := range []map[string]string{have, want} {
-		for key, value := range m {
-			out[key] = value
-		}
-	}
+	maps.Copy(out, have)
+	maps.Copy(out, want)
 	return out
 }
 

@@ -57,16 +57,16 @@ func newKey(kind string, size *int) (crypto.Signer, error) {
 		if bits < 2048 || bits > 8192 {
 			return nil, refused("2048 to 8192")
 		}
-		return rsa.GenerateKey(rand.Reader, bits) //nolint:wrapcheck // it fails only for sizes that are checked above
+		return rsa.GenerateKey(rand.Reader, bits)
 	case "ecdsa":
 		curve, ok := map[int]elliptic.Curve{0: elliptic.P256(), 256: elliptic.P256(), 384: elliptic.P384(), 521: elliptic.P521()}[bits]
 		if !ok {
 			return nil, refused("256, 384 or 521")
 		}
-		return ecdsa.GenerateKey(curve, rand.Reader) //nolint:wrapcheck // it never fails
+		return ecdsa.GenerateKey(curve, rand.Reader)
 	case "ed25519":
 		_, key, err := ed25519.GenerateKey(rand.Reader)
-		return key, err //nolint:wrapcheck // it never fails
+		return key, err
 	default:
 		return nil, fmt.Errorf("spec.keyType: %w: %q is none of rsa, ecdsa and ed25519", ErrInvalid, kind)
 	}

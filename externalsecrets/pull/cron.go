@@ -1,6 +1,7 @@
 package pull
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -58,25 +59,18 @@ func parseSchedule(text string) (*schedule, error) {
 func parseField(text string, low, top int, names []string) (bits uint64, err error) {
 	for part := range strings.SplitSeq(text, ",") {
 		span, stepText, stepped := strings.Cut(part, "/")
-		from, to, step := low, top, 1
+		step := 1
 		if stepped {
 			if step, err = strconv.Atoi(stepText); err != nil || step < 1 {
-				return 0, fmt.Errorf("a step is a number above 0")
+				return 0, errors.New("a step is a number above 0")
 			}
 		}
-		if span != "*" {
-			first, last, ranged := strings.Cut(span, "-")
-			if from, err = value(first, low, names); err != nil {
-				return 0, err
-			}
-			switch {
-			case ranged:
-				if to, err = value(last, low, names); err != nil {
-					return 0, err
-				}
-			case !stepped:
-				to = from
-			}
+		from, to, err := parseSpan(span, low, top, names)
+		if err != nil {
+			return 0, err
+		}
+		if stepped && from == to {
+			to = top
 		}
 		if from < low || to > top || from > to {
 			return 0, fmt.Errorf("a value is between %d and %d", low, top)
@@ -88,6 +82,19 @@ func parseField(text string, low, top int, names []string) (bits uint64, err err
 	return bits, nil
 }
 
+// parseSpan reads *, a value or a range.
+func parseSpan(text string, low, top int, names []string) (from, to int, err error) {
+	if text == "*" {
+		return low, top, nil
+	}
+	first, last, ranged := strings.Cut(text, "-")
+	if from, err = value(first, low, names); err != nil || !ranged {
+		return from, from, err
+	}
+	to, err = value(last, low, names)
+	return from, to, err
+}
+
 func value(text string, low int, names []string) (int, error) {
 	for i, name := range names {
 		if strings.EqualFold(text, name) {
@@ -96,7 +103,7 @@ func value(text string, low int, names []string) (int, error) {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
-		return 0, fmt.Errorf("a value is a number")
+		return 0, errors.New("a value is a number")
 	}
 	return n, nil
 }

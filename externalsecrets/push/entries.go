@@ -49,12 +49,14 @@ type storeObject struct {
 // entriesFor are the values that spec wants in a store, by place.
 func entriesFor(spec *esv1alpha1.PushSecretSpec, store storeObject, values map[string][]byte) (map[string]entry, error) {
 	all := map[string]entry{}
-	add := func(e entry) error {
-		at := place(e.data.Match.RemoteRef)
-		if other, ok := all[at]; ok {
-			return fmt.Errorf("%s: %w: %q is written by %s already: remove one of them", e.field, providers.ErrInvalid, at, other.field)
+	add := func(entries ...entry) error {
+		for _, e := range entries {
+			at := place(e.data.Match.RemoteRef)
+			if other, ok := all[at]; ok {
+				return fmt.Errorf("%s: %w: %q is written by %s already: remove one of them", e.field, providers.ErrInvalid, at, other.field)
+			}
+			all[at] = e
 		}
-		all[at] = e
 		return nil
 	}
 	for i := range spec.DataTo {
@@ -62,10 +64,8 @@ func entriesFor(spec *esv1alpha1.PushSecretSpec, store storeObject, values map[s
 		if err != nil {
 			return nil, err
 		}
-		for _, e := range found {
-			if err := add(e); err != nil {
-				return nil, err
-			}
+		if err := add(found...); err != nil {
+			return nil, err
 		}
 	}
 	for i := range spec.Data {

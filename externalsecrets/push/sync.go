@@ -115,22 +115,37 @@ func (r *run) stores(ctx context.Context) ([]storeObject, error) {
 		if ref.Name == "" && ref.LabelSelector == nil {
 			return nil, fmt.Errorf("%s: %w: set name or labelSelector", field, providers.ErrInvalid)
 		}
-		known, err := r.known(ctx, ref)
+		chosen, err := r.chosen(ctx, field, ref)
 		if err != nil {
 			return nil, err
 		}
-		for _, store := range known {
-			fits, err := chooses(field, ref, store)
-			if err != nil {
-				return nil, err
-			}
-			if fits && !slices.ContainsFunc(all, func(o storeObject) bool { return o.ref == store.ref }) {
+		for _, store := range chosen {
+			if !slices.ContainsFunc(all, func(o storeObject) bool { return o.ref == store.ref }) {
 				all = append(all, store)
 			}
 		}
 	}
 	if len(all) == 0 {
 		return nil, fmt.Errorf("spec.secretStoreRefs: %w: they choose no store: create one, or correct them", stores.ErrNoStore)
+	}
+	return all, nil
+}
+
+// chosen are the stores that a reference means.
+func (r *run) chosen(ctx context.Context, field string, ref *esv1alpha1.PushSecretStoreRef) ([]storeObject, error) {
+	known, err := r.known(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	var all []storeObject
+	for _, store := range known {
+		fits, err := chooses(field, ref, store)
+		if err != nil {
+			return nil, err
+		}
+		if fits {
+			all = append(all, store)
+		}
 	}
 	return all, nil
 }

@@ -89,7 +89,7 @@ func writes(kind string) func(*esv1alpha1.PushSecret, client.Object) bool {
 	return func(ps *esv1alpha1.PushSecret, store client.Object) bool {
 		for i := range ps.Spec.SecretStoreRefs {
 			ref := &ps.Spec.SecretStoreRefs[i]
-			if own := ref.Kind; own != kind && !(own == "" && kind == esv1.SecretStoreKind) {
+			if own := ref.Kind; own != kind && (own != "" || kind != esv1.SecretStoreKind) {
 				continue
 			}
 			if ref.Name == store.GetName() {

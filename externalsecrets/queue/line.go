@@ -211,7 +211,7 @@ func (l *line) take(reader providers.Reader) []*call {
 	for lane := range l.waiting {
 		for len(l.waiting[lane]) > 0 && len(taken) < max(l.batch, 1) {
 			c := l.waiting[lane][0]
-			if len(taken) > 0 && !(c.read.Plain() && taken[0].read.Plain()) {
+			if alone := !c.read.Plain() || len(taken) > 0 && !taken[0].read.Plain(); alone && len(taken) > 0 {
 				break // one of them goes alone
 			}
 			l.waiting[lane] = l.waiting[lane][1:]

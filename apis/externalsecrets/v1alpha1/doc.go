@@ -18,7 +18,7 @@ var GroupVersion = schema.GroupVersion{Group: "external-secrets.io", Version: "v
 // Kinds of this version, as spelled in manifests.
 const (
 	PushSecretKind        = "PushSecret"
-	ClusterPushSecretKind = "ClusterPushSecret"
+	ClusterPushSecretKind = "ClusterPushSecret" //nolint:gosec // G101: a kind, no credential
 )
 
 // AddToScheme makes the types of this package known to scheme.
