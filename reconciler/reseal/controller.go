@@ -133,7 +133,7 @@ func (c *Controller) apply(ctx context.Context, r *lockstepv1alpha1.Reseal) erro
 	defer w.repository.Close()
 	w.newest = newest
 	if err := w.run(ctx); err != nil {
-		return w.repository.Explain(err)
+		return err
 	}
 	if err := outcome(r); err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/lockstep-dev/lockstep/reconciler/reseal/rewrite"
 	"github.com/lockstep-dev/lockstep/sealer"
@@ -210,16 +211,21 @@ type Keys struct {
 	Ring *sealer.Keyring
 	// Recipients are sealed for besides the newest key, in envelope 2.
 	Recipients []sealer.Recipient
+
+	last atomic.Pointer[string] // the key that opened last, which is tried first
 }
 
 // Reseal implements Opener.
 func (k *Keys) Reseal(_ context.Context, at sealer.Binding, items []*rewrite.Item) []Result {
 	results := make([]Result, len(items))
-	hint := ""
 	for i, item := range items {
+		hint := ""
+		if last := k.last.Load(); last != nil {
+			hint = *last
+		}
 		results[i] = k.item(item.Value, sealer.Place{Binding: at, Item: item.Name}, hint)
-		if results[i].From != "" {
-			hint = results[i].From
+		if from := results[i].From; from != "" && from != hint {
+			k.last.Store(&from)
 		}
 	}
 	return results
@@ -231,9 +237,6 @@ func (k *Keys) item(text string, at sealer.Place, hint string) Result {
 	newest, ok := k.Ring.Newest()
 	if !ok {
 		return Result{Err: errNoKey}
-	}
-	if hint == "" {
-		hint = newest.Fingerprint
 	}
 	opened, err := k.Ring.OpenItemToReseal(strings.TrimSpace(text), at, hint)
 	if err != nil {

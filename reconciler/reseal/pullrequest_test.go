@@ -95,3 +95,35 @@ func TestPullRequest(t *testing.T) {
 		t.Errorf("the file is %q", text)
 	}
 }
+
+// A push that a rule of the server forbids is reported as that, and changes
+// nothing.
+func TestProtectedBranch(t *testing.T) {
+	b, g := newBench(t), gitea.Get(t)
+	b.run()
+	url, err := g.CreateRepository(t.Context(), b.ns, map[string]string{"a.yaml": b.manifest("a", "password")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	repo := "repos/" + g.Username + "/" + b.ns
+	if err := g.API(t.Context(), http.MethodPost, repo+"/branch_protections", map[string]any{"rule_name": "main", "enable_push": false}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []client.Object{
+		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: b.ns, Name: "git"}, StringData: map[string]string{"username": g.Username, "password": g.Token}},
+		&sourcev1.GitRepository{ObjectMeta: metav1.ObjectMeta{Namespace: b.ns, Name: "fleet"}, Spec: sourcev1.GitRepositorySpec{
+			URL: url, Interval: metav1.Duration{Duration: time.Minute}, Reference: &sourcev1.GitRepositoryRef{Branch: "main"}, SecretRef: ref("git"),
+		}},
+	} {
+		if err := b.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.key()
+	eventually(t, "both keys", func() bool { return b.ring.Len() == 2 })
+	b.reseal(nil)
+	r := b.until("the refusal", func(_ *lockstepv1alpha1.Reseal, reason string) bool { return reason == "PushRefused" })
+	if r.Status.Commit != nil || len(r.Status.Needed) != 1 {
+		t.Errorf("status: %+v", r.Status)
+	}
+}

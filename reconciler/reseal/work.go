@@ -43,7 +43,7 @@ const races = 5
 // pushes what it lacks.
 func (w *work) run(ctx context.Context) error {
 	for range races {
-		head, err := w.repository.Head(ctx, w.branch)
+		head, err := w.head(ctx, w.branch)
 		if err != nil {
 			return err
 		}
@@ -69,7 +69,7 @@ func (w *work) digest(head plumbing.Hash) string {
 
 // look fetches the branch, and pushes a commit if a value is on an older key.
 func (w *work) look(ctx context.Context) error {
-	objects, head, err := w.repository.Fetch(ctx, w.branch)
+	objects, head, err := w.fetch(ctx, w.branch)
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,17 @@ func (w *work) push(ctx context.Context, objects *memory.Storage, branch string,
 	if refused := (*source.RefusedError)(nil); errors.As(err, &refused) {
 		return reconciler.Wait(reasonRefused, again, fmt.Errorf("branch %q: %w; if it is protected, use spec.pullRequest", branch, err))
 	}
-	return err
+	return w.repository.Explain(err)
+}
+
+func (w *work) head(ctx context.Context, branch string) (plumbing.Hash, error) {
+	head, err := w.repository.Head(ctx, branch)
+	return head, w.repository.Explain(err)
+}
+
+func (w *work) fetch(ctx context.Context, branch string) (*memory.Storage, plumbing.Hash, error) {
+	objects, head, err := w.repository.Fetch(ctx, branch)
+	return objects, head, w.repository.Explain(err)
 }
 
 // scan looks at every value of a commit.
@@ -208,7 +218,7 @@ func (w *work) propose(ctx context.Context, objects *memory.Storage, c change) e
 	if err != nil {
 		return err
 	}
-	was, err := w.repository.Head(ctx, branch)
+	was, err := w.head(ctx, branch)
 	if err != nil && !errors.Is(err, source.ErrNoBranch) {
 		return err
 	}
@@ -244,7 +254,7 @@ func (w *work) proposed(ctx context.Context, branch string, head, base plumbing.
 	if head.IsZero() {
 		return plumbing.ZeroHash, nil
 	}
-	objects, head, err := w.repository.Fetch(ctx, branch)
+	objects, head, err := w.fetch(ctx, branch)
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}

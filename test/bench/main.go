@@ -28,10 +28,14 @@ import (
 var scenarios = map[string]func(ctx context.Context, b *bench) error{
 	"push-to-ready": pushToReady,
 	"sync-noop":     syncNoop,
+	"es-create":     esCreate,
+	"es-same":       esSame,
+	"es-refresh":    esRefresh,
 	"sync-create":   syncCreate,
 	"sync-drift":    syncDrift,
 	"sync-depends":  syncDepends,
 	"render":        syncRender,
+	"reseal":        resealFiles,
 
 	"seal-create":  sealCreate,
 	"seal-memory":  sealMemory,

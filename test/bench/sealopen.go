@@ -52,7 +52,7 @@ func sealOpen(_ context.Context, b *bench) error {
 		if n == 1 {
 			one = first
 			b.result.More["envelope1_rsa4096_ms"], b.result.More["envelope2_ms"] = round(first*1000), round(hybrid*1000)
-			b.result.More["times_faster"] = round(first/hybrid)
+			b.result.More["times_faster"] = round(first / hybrid)
 			continue
 		}
 		hinted, err := b.fastest(func() error { _, err := ring.Open(old, at.Binding, oldest.Fingerprint); return err })
