@@ -3,13 +3,9 @@ package sealedsecret
 import (
 	"context"
 	"fmt"
-	"maps"
 	"reflect"
-	"strings"
 	"text/template"
 	"text/template/parse"
-
-	"github.com/Masterminds/sprig/v3"
 )
 
 const (
@@ -23,16 +19,11 @@ const (
 	maxProduct = maxResults
 )
 
-// refused are the functions of sprig that templates have not: they tell of the
-// controller, as in Sealed Secrets.
-var refused = []string{"env", "expandenv", "getHostByName"}
-
 // repeating are the functions whose result is as large as the product of their
 // arguments.
 var repeating = map[string]bool{
 	"repeat": true, "indent": true, "nindent": true, "replace": true, "join": true, "wrapWith": true,
 	"until": true, "untilStep": true, "seq": true,
-	"randAlphaNum": true, "randAlpha": true, "randAscii": true, "randNumeric": true, "randBytes": true,
 	"regexReplaceAll": true, "regexReplaceAllLiteral": true, "mustRegexReplaceAll": true, "mustRegexReplaceAllLiteral": true,
 }
 
@@ -47,20 +38,10 @@ type budget struct {
 	left int
 }
 
-// functions returns those of Sealed Secrets, each within the budget. Those
-// that make keys and certificates are left out: one call can take seconds, and
-// the result would be another with every render.
+// functions returns those that templates have, each within the budget.
 func (b *budget) functions() template.FuncMap {
-	all := sprig.TxtFuncMap()
-	maps.Copy(all, template.FuncMap{"print": fmt.Sprint, "printf": fmt.Sprintf, "println": fmt.Sprintln})
-	for _, name := range refused {
-		delete(all, name)
-	}
+	all := allowed()
 	for name, f := range all {
-		if strings.HasPrefix(name, "gen") {
-			delete(all, name)
-			continue
-		}
 		all[name] = b.wrap(name, reflect.ValueOf(f))
 	}
 	all[tick] = func() string {

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"regexp"
 	"slices"
-	"strings"
 	"text/template"
 	"time"
 
@@ -41,7 +40,8 @@ var (
 // template may well put one into its own error.
 func Render(ctx context.Context, templates map[string]*string, data map[string][]byte) (map[string][]byte, error) {
 	fields := map[string]string{}
-	out := maps.Clone(data)
+	out := map[string][]byte{}
+	maps.Copy(out, data)
 	for item, text := range templates {
 		if text == nil {
 			delete(out, item)
@@ -96,8 +96,12 @@ func (l *limited) Write(p []byte) (int, error) {
 
 var position = regexp.MustCompile(`^template: .*?:(\d+):(\d+): executing `)
 
-// mute keeps of an error of the template engine where it happened, and which
-// of our limits was reached. The rest may hold values.
+// calling finds the function that failed. Only names of functions match: what
+// a function says follows, and may hold values.
+var calling = regexp.MustCompile(`^template: [^<]*<[^<>]*>: error calling ([A-Za-z0-9_]+): `)
+
+// mute keeps of an error of the template engine where it happened, in which
+// function, and which of our limits was reached. The rest may hold values.
 func mute(err error) error {
 	for _, limit := range []error{errOutput, errTime, errMemory} {
 		if errors.Is(err, limit) {
@@ -108,8 +112,8 @@ func mute(err error) error {
 	if at := position.FindStringSubmatch(err.Error()); at != nil {
 		text += fmt.Sprintf(": line %s, column %s", at[1], at[2])
 	}
-	if strings.Contains(err.Error(), "error calling fail: ") {
-		text += ": it calls fail"
+	if call := calling.FindStringSubmatch(err.Error()); call != nil {
+		text += ": the function " + call[1] + " fails"
 	}
 	return errors.New(text + " (the engine's own words are left out, as they may hold secret values)")
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Masterminds/sprig/v3"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lockstep-dev/lockstep/test/testenv"
@@ -103,10 +104,58 @@ func TestRenderErrorsHoldNoValues(t *testing.T) {
 	}
 }
 
+// What is not a function of its arguments alone is not there, and the error
+// says which it is.
 func TestRenderRefuses(t *testing.T) {
-	for _, text := range []string{`{{ env "HOME" }}`, `{{ expandenv "$HOME" }}`, `{{ getHostByName "localhost" }}`, `{{ genPrivateKey "rsa" }}`} {
-		if out, err := Render(t.Context(), pointers(map[string]string{"a": text}), nil); err == nil {
-			t.Errorf("%s: rendered to %q", text, out["a"])
+	refused := 0
+	for name := range sprig.TxtFuncMap() {
+		if _, ok := allowed()[name]; ok {
+			continue
+		}
+		refused++
+		_, err := Render(t.Context(), pointers(map[string]string{"a": "{{ " + name + " }}"}), nil)
+		if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "spec.template.data[a]") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, name := range []string{"env", "expandenv", "getHostByName", "now", "uuidv4", "randAlphaNum", "genPrivateKey", "bcrypt", "htpasswd", "derivePassword", "ago", "shuffle"} {
+		if _, ok := allowed()[name]; ok {
+			t.Errorf("%s is allowed", name)
+		}
+	}
+	for name, f := range allowed() {
+		if f == nil {
+			t.Errorf("%s is in the list, and not in sprig", name)
+		}
+	}
+	if refused == 0 {
+		t.Error("nothing is refused")
+	}
+}
+
+// An error names the function, and nothing of what it says.
+func TestRenderNamesFunction(t *testing.T) {
+	for text, want := range map[string]string{
+		`{{ fail .password }}`: "the function fail fails", `{{ mustToDate "x" .password }}`: "the function mustToDate fails", `{{ mustFromJson .password }}`: "the function mustFromJson fails",
+	} {
+		_, err := Render(t.Context(), pointers(map[string]string{"a": text}), map[string][]byte{"password": []byte("hunter2: error calling hunter2: x")})
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// Rendered twice, a template says the same: maps are walked in order.
+func TestRenderIsDeterministic(t *testing.T) {
+	text := pointers(map[string]string{"a": `{{ $d := dict "z" 1 "a" 2 "m" 3 "b" 4 "y" 5 }}{{ keys $d }}{{ values $d }}{{ range $k, $v := $d }}{{ $k }}{{ end }}{{ toJson $d }}`})
+	first, err := Render(t.Context(), text, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 50 {
+		again, err := Render(t.Context(), text, nil)
+		if err != nil || string(again["a"]) != string(first["a"]) {
+			t.Fatalf("%s, then %s: %v", first["a"], again["a"], err)
 		}
 	}
 }
