@@ -65,6 +65,8 @@ func functions() template.FuncMap {
 		"keys": keys, "values": values,
 		// Those of External Secrets Operator.
 		"toYaml": toYAML, "fromYaml": fromYAML, "hexdec": hexdec,
+		"filterPEM": filterPEM, "filterCertChain": filterCertChain, "certSANs": certSANs,
+		"jwkPublicKeyPem": jwkPublicKeyPem, "jwkPrivateKeyPem": jwkPrivateKeyPem, "rsaDecrypt": rsaDecrypt,
 	}
 	for name := range set(fromSprig) {
 		out[name] = all[name]
