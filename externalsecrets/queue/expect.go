@@ -10,8 +10,8 @@ import (
 	"github.com/lockstep-dev/lockstep/externalsecrets/fetch"
 )
 
-// early is the part of its interval by which an object may be read too soon,
-// if that saves a request.
+// early is the part of its interval by which an object may be read too soon to
+// fill a batch.
 const early = 0.1
 
 // place is a read in a line.
@@ -22,9 +22,9 @@ type place struct {
 
 // An expectation is when an object will want its reads again.
 type expectation struct {
-	places  []place
-	due     time.Time // zero: not known
-	soonest time.Time // that it may be read
+	places []place
+	due    time.Time // zero: not known
+	every  time.Duration
 }
 
 // expectations are those of all objects, by object and by place.
@@ -41,7 +41,7 @@ func (q *Queue) Expect(object types.NamespacedName, due time.Time, every time.Du
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if e := q.expected.objects[object]; e != nil {
-		e.due, e.soonest = due, due.Add(-time.Duration(early*float64(every)))
+		e.due, e.every = due, every
 	}
 }
 
@@ -99,20 +99,26 @@ func take[K comparable](m map[K]map[types.NamespacedName]bool, key K, object typ
 
 // gather wakes the objects that may as well be read now: those that want the
 // same, and where there are batches, those that come next.
-func (q *Queue) gather(from place, batches bool) {
-	for _, object := range q.neighbours(from, batches, time.Now()) { //nolint:forbidigo // a line has the process's clock; tests have that of synctest
+func (q *Queue) gather(from place, asker types.NamespacedName, batches bool) {
+	for _, object := range q.neighbours(from, asker, batches, time.Now()) { //nolint:forbidigo // a line has the process's clock; tests have that of synctest
 		if q.Wake != nil {
 			q.Wake(object, Periodic)
 		}
 	}
 }
 
-func (q *Queue) neighbours(from place, batches bool, now time.Time) []types.NamespacedName {
+func (q *Queue) neighbours(from place, asker types.NamespacedName, batches bool, now time.Time) []types.NamespacedName {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	// Whoever wants the same before the asker does again would cost a read that
+	// this one saves.
+	var horizon time.Duration
+	if e := q.expected.objects[asker]; e != nil {
+		horizon = e.every
+	}
 	var all []types.NamespacedName
 	for object := range q.expected.places[from] {
-		if q.expected.objects[object].may(now) {
+		if e := q.expected.objects[object]; e.may(now) || !e.due.IsZero() && e.due.Sub(now) <= horizon+horizon/10 {
 			all = append(all, object)
 		}
 	}
@@ -140,4 +146,6 @@ func (q *Queue) next(from place, n int, now time.Time) []types.NamespacedName {
 	return all[:min(n, len(all))]
 }
 
-func (e *expectation) may(now time.Time) bool { return !e.due.IsZero() && !now.Before(e.soonest) }
+func (e *expectation) may(now time.Time) bool {
+	return !e.due.IsZero() && e.due.Sub(now) <= time.Duration(early*float64(e.every))
+}

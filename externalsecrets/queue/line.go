@@ -87,7 +87,7 @@ func (l *line) add(read fetch.Read, lane Lane, j *job) {
 	opened, batches := l.put(read, lane, j), l.batch > 1
 	l.mu.Unlock()
 	if opened && lane == Periodic {
-		l.queue.gather(place{l.name, read}, batches)
+		l.queue.gather(place{l.name, read}, j.object, batches)
 	}
 }
 

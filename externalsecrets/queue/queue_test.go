@@ -198,6 +198,30 @@ func TestSameSecretIsReadOnce(t *testing.T) {
 	})
 }
 
+func TestSameSecretIsReadOnceAnInterval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &service{latency: 50 * time.Millisecond}
+		c := &client{q: &queue.Queue{Stores: stores{"s": s}}, every: time.Hour, key: func(int) fetch.Read { return read("s", "db") }}
+		end := time.Now().Add(10 * time.Hour)
+		c.q.Wake = func(o types.NamespacedName, lane queue.Lane) {
+			var i int
+			_, _ = fmt.Sscan(o.Name, &i)
+			c.ask(t.Context(), i, lane, end)
+		}
+		for i := range 1000 { // made over half an interval
+			c.ask(t.Context(), i, queue.First, end)
+			time.Sleep(1800 * time.Millisecond)
+		}
+		time.Sleep(time.Hour)
+		before := s.calls()
+		ok, _ := c.done()
+		time.Sleep(time.Hour)
+		if again, _ := c.done(); s.calls()-before != 1 || again-ok != 1000 {
+			t.Errorf("an interval: %d requests for %d values, want 1 for 1000", s.calls()-before, again-ok)
+		}
+	})
+}
+
 func TestEachOwnsItsValue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue.Queue{Stores: stores{"s": &service{}}}
