@@ -29,7 +29,7 @@ func (r *reader) classify(ctx context.Context, err error) error {
 	case errors.Is(err, iterator.Done):
 		return fmt.Errorf("%w: not in %s", providers.ErrNotFound, r.service)
 	}
-	switch status.Code(err) {
+	switch status.Code(err) { //nolint:exhaustive // the others are taken to pass
 	case codes.NotFound:
 		return fmt.Errorf("%w: not in %s", providers.ErrNotFound, r.service)
 	case codes.PermissionDenied:

@@ -26,15 +26,11 @@ const pageSize = 1000
 // Find implements providers.Finder. Tags are labels, and a path is what the
 // names begin with.
 func (r *reader) Find(ctx context.Context, q providers.Query) ([]string, error) {
-	var filter []string
-	for key, value := range q.Tags {
-		if key == "" || !labels.MatchString(key) || !labels.MatchString(value) {
-			return nil, fmt.Errorf("find.tags: %w: %q=%q is no label of Google Cloud", providers.ErrInvalid, key, value)
-		}
-		filter = append(filter, "labels."+key+"="+value)
+	filter, err := filterOf(q.Tags)
+	if err != nil {
+		return nil, err
 	}
-	slices.Sort(filter)
-	in := &secretmanagerpb.ListSecretsRequest{Parent: r.parent, PageSize: pageSize, Filter: strings.Join(filter, " AND ")}
+	in := &secretmanagerpb.ListSecretsRequest{Parent: r.parent, PageSize: pageSize, Filter: filter}
 	var found []string
 	for {
 		page, err := call(ctx, r, func(ctx context.Context) ([]*secretmanagerpb.Secret, error) { return r.page(ctx, in) })
@@ -52,6 +48,19 @@ func (r *reader) Find(ctx context.Context, q providers.Query) ([]string, error) 
 			return found, nil
 		}
 	}
+}
+
+// filterOf asks for secrets with all of the labels.
+func filterOf(tags map[string]string) (string, error) {
+	var terms []string
+	for key, value := range tags {
+		if key == "" || !labels.MatchString(key) || !labels.MatchString(value) {
+			return "", fmt.Errorf("find.tags: %w: %q=%q is no label of Google Cloud", providers.ErrInvalid, key, value)
+		}
+		terms = append(terms, "labels."+key+"="+value)
+	}
+	slices.Sort(terms)
+	return strings.Join(terms, " AND "), nil
 }
 
 // page reads one page, and puts the token of the next one into in.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"strconv"
 	"strings"
 	"testing"
@@ -327,9 +328,7 @@ func TestOpenRefuses(t *testing.T) {
 			refs := &conformance.References{}
 			refs.Set("bad", "k", `{"type":"authorized_user","refresh_token":"hunter2"}`)
 			settings := byKey()
-			for key, value := range tc.change {
-				settings[key] = value
-			}
+			maps.Copy(settings, tc.change)
 			_, err := gcp.New(gcp.Endpoints{SecretManager: "127.0.0.1:1", STS: "http://127.0.0.1:1"})(t.Context(), store(t, settings, refs))
 			if !errors.Is(err, providers.ErrInvalid) || !strings.Contains(err.Error(), "spec.provider.gcpsm."+tc.field) || strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("%s\nOpen: got %v, want ErrInvalid with spec.provider.gcpsm.%s in it", tc.reason, err, tc.field)

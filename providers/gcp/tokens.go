@@ -34,7 +34,7 @@ func newTokens(fresh func(context.Context) (token, error)) *tokens { return &tok
 func (t *tokens) valid(rejected string) (string, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.now.value, t.now.value != "" && t.now.value != rejected && time.Until(t.now.expires) > early //nolint:forbidigo // tokens end by this clock
+	return t.now.value, t.now.value != "" && t.now.value != rejected && time.Until(t.now.expires) > early
 }
 
 // get returns a valid token other than rejected, which may be empty.

@@ -139,7 +139,7 @@ func (c *client) valid(ctx context.Context) (string, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.token != "" && (c.until.IsZero() || time.Until(c.until) > early) { //nolint:forbidigo // tokens end by this clock
+	if c.token != "" && (c.until.IsZero() || time.Until(c.until) > early) {
 		return c.token, nil
 	}
 	var err error

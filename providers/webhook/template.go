@@ -75,20 +75,26 @@ func check(node parse.Node) error {
 func checkPipe(p *parse.PipeNode) error {
 	for _, command := range p.Cmds {
 		for _, arg := range command.Args {
-			switch a := arg.(type) {
-			case *parse.PipeNode:
-				if err := checkPipe(a); err != nil {
-					return err
-				}
-			case *parse.IdentifierNode:
-				if _, ok := functions[a.Ident]; !ok && !slices.Contains(builtin, a.Ident) {
-					return fmt.Errorf("a template here has no function %s", a.Ident)
-				}
-			case *parse.FieldNode:
-				if a.Ident[0] == "remoteRef" && (len(a.Ident) != 2 || (a.Ident[1] != "key" && a.Ident[1] != "version")) {
-					return fmt.Errorf("a template here has no .%s: only .remoteRef.key and .remoteRef.version", strings.Join(a.Ident, "."))
-				}
+			if err := checkArgument(arg); err != nil {
+				return err
 			}
+		}
+	}
+	return nil
+}
+
+func checkArgument(arg parse.Node) error {
+	switch a := arg.(type) {
+	case *parse.PipeNode:
+		return checkPipe(a)
+	case *parse.IdentifierNode:
+		if _, ok := functions[a.Ident]; !ok && !slices.Contains(builtin, a.Ident) {
+			return fmt.Errorf("a template here has no function %s", a.Ident)
+		}
+	case *parse.FieldNode:
+		name := strings.Join(a.Ident, ".")
+		if a.Ident[0] == "remoteRef" && name != "remoteRef.key" && name != "remoteRef.version" {
+			return fmt.Errorf("a template here has no .%s: only .remoteRef.key and .remoteRef.version", name)
 		}
 	}
 	return nil

@@ -91,6 +91,19 @@ func (r *reader) settings(p *esv1.WebhookProvider) error {
 		}
 	}
 	r.named = p.Secrets
+	if err := r.templates(p); err != nil {
+		return err
+	}
+	if p.Result.JSONPath == "" {
+		return nil
+	}
+	r.parsed = true
+	var err error
+	r.result, err = path(p.Result.JSONPath)
+	return err
+}
+
+func (r *reader) templates(p *esv1.WebhookProvider) error {
 	rest, err := r.split(p.URL)
 	if err != nil {
 		return err
@@ -110,12 +123,7 @@ func (r *reader) settings(p *esv1.WebhookProvider) error {
 			return err
 		}
 	}
-	if p.Result.JSONPath == "" {
-		return nil
-	}
-	r.parsed = true
-	r.result, err = path(p.Result.JSONPath)
-	return err
+	return nil
 }
 
 // split takes scheme, host and port off the URL, which no template may change.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -153,7 +154,7 @@ func TestAnswers(t *testing.T) {
 			if err != nil && (strings.Contains(err.Error(), leak) || strings.Contains(err.Error(), token)) {
 				t.Errorf("%s\nRead: an error holds a value or a credential", tc.reason)
 			}
-			if wait, ok := errors.AsType[providers.Throttled](err); tc.want == providers.ErrThrottled && (!ok || wait.After != 7*time.Second) {
+			if wait, ok := errors.AsType[providers.Throttled](err); errors.Is(tc.want, providers.ErrThrottled) && (!ok || wait.After != 7*time.Second) {
 				t.Errorf("%s\nRead: got a wait of %s, want 7s", tc.reason, wait.After)
 			}
 		})
@@ -247,9 +248,7 @@ func TestOpenRefuses(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			with := settings("https://a.example.com")
-			for key, value := range tc.change {
-				with[key] = value
-			}
+			maps.Copy(with, tc.change)
 			_, err := webhook.Open(t.Context(), store(t, with, references()))
 			if !errors.Is(err, providers.ErrInvalid) || !strings.Contains(err.Error(), "spec.provider.webhook."+tc.field) {
 				t.Errorf("%s\nOpen: got %v, want ErrInvalid with spec.provider.webhook.%s in it", tc.reason, err, tc.field)
