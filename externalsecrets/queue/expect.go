@@ -97,17 +97,13 @@ func take[K comparable](m map[K]map[types.NamespacedName]bool, key K, object typ
 	}
 }
 
-// gather wakes the objects that may as well be read now: those that want the
+// gather returns the objects that may as well be read now: those that want the
 // same, and where there are batches, those that come next.
-func (q *Queue) gather(from place, asker types.NamespacedName, batches bool) {
-	for _, object := range q.neighbours(from, asker, batches, time.Now()) { //nolint:forbidigo // a line has the process's clock; tests have that of synctest
-		if q.Wake != nil {
-			q.Wake(object, Periodic)
-		}
+func (q *Queue) gather(from place, asker types.NamespacedName, batches bool) []types.NamespacedName {
+	if q.Wake == nil {
+		return nil
 	}
-}
-
-func (q *Queue) neighbours(from place, asker types.NamespacedName, batches bool, now time.Time) []types.NamespacedName {
+	now := time.Now() //nolint:forbidigo // a line has the process's clock; tests have that of synctest
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	// Whoever wants the same before the asker does again would cost a read that

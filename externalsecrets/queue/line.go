@@ -87,7 +87,22 @@ func (l *line) add(read fetch.Read, lane Lane, j *job) {
 	opened, batches := l.put(read, lane, j), l.batch > 1
 	l.mu.Unlock()
 	if opened && lane == Periodic {
-		l.queue.gather(place{l.name, read}, j.object, batches)
+		others := l.queue.gather(place{l.name, read}, j.object, batches)
+		l.extend(len(others))
+		for _, object := range others {
+			l.queue.Wake(object, Periodic)
+		}
+	}
+}
+
+// extend keeps a window open until those who were woken for it have come.
+func (l *line) extend(others int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	more := min(time.Duration(others)*perObject, longest)
+	if l.timer != nil && len(l.waiting[First]) == 0 && more > 0 {
+		l.closes = l.closes.Add(more)
+		l.timer.Reset(time.Until(l.closes))
 	}
 }
 

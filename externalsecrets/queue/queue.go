@@ -35,6 +35,11 @@ const (
 const (
 	firstWindow = 5 * time.Millisecond
 	window      = 50 * time.Millisecond
+
+	// perObject is how much longer for each object that was woken to come along,
+	// and longest how much at most. They are read early, so nobody waits.
+	perObject = 2 * time.Millisecond
+	longest   = 2 * time.Second
 )
 
 // Stores opens stores for a Queue.

@@ -72,6 +72,10 @@ func selectorOf(v any) (selector, bool) {
 		return selector{kind: kindServiceAccount, namespace: s.Namespace, name: s.Name}, true
 	case esv1.CAProvider:
 		return selector{kind: string(s.Type), namespace: s.Namespace, name: s.Name}, true
+	case esv1.GCPSecretName:
+		return selector{kind: kindSecret, namespace: &s.Namespace, name: s.Name}, true
+	case esv1.GCPConfigMapKey:
+		return selector{kind: kindConfigMap, namespace: &s.Namespace, name: s.Name}, true
 	default:
 		return selector{}, false
 	}

@@ -107,7 +107,7 @@ func TestConformance(t *testing.T) {
 	conformance.Test(t, func(t *testing.T) conformance.Backend {
 		t.Helper()
 		var names []string
-		for _, name := range strings.FieldsSeq("one none owner concurrent-0 concurrent-1 concurrent-2 concurrent-3 find-red find-blue other written properties foreign deleted never") {
+		for name := range strings.FieldsSeq("one none owner concurrent-0 concurrent-1 concurrent-2 concurrent-3 find-red find-blue other written properties foreign deleted never") {
 			names = append(names, "conformance-"+name)
 		}
 		r := newRemote(t, names...)
