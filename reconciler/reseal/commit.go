@@ -173,7 +173,7 @@ func newPGP(key, passphrase []byte, now time.Time) (signer, error) {
 	return func(commit []byte) (string, error) {
 		var out bytes.Buffer
 		err := openpgp.ArmoredDetachSign(&out, ring[0], bytes.NewReader(commit), nil)
-		return out.String(), err //nolint:wrapcheck // of a library that signs in memory
+		return out.String(), err
 	}, nil
 }
 

@@ -239,7 +239,7 @@ func (b *bench) git(args ...string) string {
 func (b *bench) sync() {
 	b.t.Helper()
 	b.git("pull", "--quiet", "--rebase", "origin", "main")
-	for _, name := range strings.Fields(b.git("ls-files", "*.yaml")) {
+	for name := range strings.FieldsSeq(b.git("ls-files", "*.yaml")) {
 		for document := range strings.SplitSeq(b.git("show", "HEAD:"+name), "---\n") {
 			if strings.TrimSpace(document) == "" {
 				continue
@@ -320,7 +320,9 @@ func TestRotation(t *testing.T) {
 	stop := b.probe()
 
 	newest := b.key()
-	r := b.until("the commit", func(r *lockstepv1alpha1.Reseal, reason string) bool { return reason == "Syncing" && r.Status.Key == newest })
+	r := b.until("the commit", func(r *lockstepv1alpha1.Reseal, reason string) bool {
+		return reason == "Syncing" && r.Status.Key == newest
+	})
 	b.git("fetch", "--quiet", "origin", "main")
 	if n := b.git("rev-list", "--count", before+"..origin/main"); n != "1" {
 		t.Errorf("%s commits were made, want one", n)
@@ -416,7 +418,9 @@ func TestUnreadable(t *testing.T) {
 	newest := b.key()
 	eventually(t, "both keys", func() bool { return b.ring.Len() == 2 })
 	b.reseal(func(s *lockstepv1alpha1.ResealSpec) { s.Retire = true })
-	r := b.until("the rest", func(r *lockstepv1alpha1.Reseal, reason string) bool { return reason == "Unreadable" && r.Status.Commit != nil })
+	r := b.until("the rest", func(r *lockstepv1alpha1.Reseal, reason string) bool {
+		return reason == "Unreadable" && r.Status.Commit != nil
+	})
 	all := strings.Join(r.Status.Unknown, "\n")
 	if r.Status.Key != newest || len(r.Status.Unknown) != 2 || !strings.Contains(all, "chart/t.yaml: not YAML") || !strings.Contains(all, `c.yaml, item "y"`) || len(r.Status.Retired) > 0 {
 		t.Errorf("status: %+v", r.Status)

@@ -64,24 +64,22 @@ type Result struct {
 func Scan(ctx context.Context, tree fs.FS, paths ...string) (*Plan, error) {
 	p := &Plan{}
 	seen := map[string]bool{}
+	visit := func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case d.IsDir() && d.Name() == ".git":
+			return fs.SkipDir
+		case seen[name] || !d.Type().IsRegular() || !isManifest(name):
+			return nil
+		}
+		seen[name] = true
+		return p.read(tree, name, d)
+	}
 	for _, root := range paths {
-		err := fs.WalkDir(tree, path.Clean(root), func(name string, d fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			if d.IsDir() && d.Name() == ".git" {
-				return fs.SkipDir
-			}
-			if seen[name] || !d.Type().IsRegular() || !isManifest(name) {
-				return nil
-			}
-			seen[name] = true
-			return p.read(tree, name, d)
-		})
-		if err != nil {
+		if err := fs.WalkDir(tree, path.Clean(root), visit); err != nil {
 			return nil, fmt.Errorf("read %s: %w", root, err)
 		}
 	}
@@ -108,9 +106,9 @@ func (p *Plan) read(tree fs.FS, name string, d fs.DirEntry) error {
 	if !rewrite.Mentions(text) {
 		return nil
 	}
-	m, err := rewrite.Parse(text)
-	if err != nil {
-		p.Skipped = append(p.Skipped, Skipped{name, err})
+	m, unreadable := rewrite.Parse(text)
+	if unreadable != nil {
+		p.Skipped = append(p.Skipped, Skipped{name, unreadable})
 		return nil
 	}
 	if len(m.Objects) == 0 {

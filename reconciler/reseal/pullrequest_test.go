@@ -58,7 +58,9 @@ func TestPullRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.run()
-	r = b.until("the pull request again", func(r *lockstepv1alpha1.Reseal, _ string) bool { return r.Status.Commit != nil && r.Status.Commit.PullRequest != "" })
+	r = b.until("the pull request again", func(r *lockstepv1alpha1.Reseal, _ string) bool {
+		return r.Status.Commit != nil && r.Status.Commit.PullRequest != ""
+	})
 	if r.Status.Commit.SHA1 != pushed {
 		t.Errorf("the work branch was pushed again: %s, then %s", pushed, r.Status.Commit.SHA1)
 	}

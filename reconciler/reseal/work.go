@@ -178,7 +178,7 @@ func changed(p *Plan) (map[string][]byte, error) {
 // record writes into the status what the look saw at a commit.
 func (w *work) record(at plumbing.Hash, p *Plan, steps []*Step) {
 	s := &w.reseal.Status
-	s.Key, s.Revision, s.Items = w.newest.Fingerprint, at.String(), int32(min(len(steps), 1<<30)) //nolint:gosec // G115: bounded
+	s.Key, s.Revision, s.Items = w.newest.Fingerprint, at.String(), int32(min(len(steps), 1<<30))
 	s.Needed, s.Unknown, s.Unneeded, s.Looked = nil, nil, nil, ""
 	needed, _ := Needed(steps)
 	for _, key := range sortedKeys(needed) {

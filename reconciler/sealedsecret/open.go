@@ -90,7 +90,7 @@ func (f *failures) err(at sealer.Binding) error {
 // retiredError is an error that is a sealer.ErrRetired too.
 type retiredError struct{ error }
 
-func (retiredError) Is(target error) bool { return target == sealer.ErrRetired } //nolint:errorlint // what Is compares is not wrapped
+func (retiredError) Is(target error) bool { return target == sealer.ErrRetired }
 
 // way is the command that seals again what failed.
 func (f *failures) way(at sealer.Binding) string {

@@ -18,7 +18,7 @@ import (
 // Expose serves h behind a Service with one port named http, for as long as t
 // runs, so that the API server's proxy reaches it. That takes an address which
 // is none of the loopback, and a Pod that has it.
-func (cp *ControlPlane) Expose(t testing.TB, namespace, name string, h http.Handler) {
+func (c *ControlPlane) Expose(t testing.TB, namespace, name string, h http.Handler) {
 	t.Helper()
 	ip, err := address()
 	if err != nil {
@@ -32,13 +32,13 @@ func (cp *ControlPlane) Expose(t testing.TB, namespace, name string, h http.Hand
 	server.Start()
 	t.Cleanup(server.Close)
 	port := int32(listener.Addr().(*net.TCPAddr).Port)
-	if err := cp.expose(t.Context(), metav1.ObjectMeta{Namespace: namespace, Name: name}, ip, port); err != nil {
+	if err := c.expose(t.Context(), metav1.ObjectMeta{Namespace: namespace, Name: name}, ip, port); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	err = poll(ctx, 50*time.Millisecond, "the API server to know the endpoint", func(ctx context.Context) (bool, error) {
-		_, err := cp.Client.CoreV1().Services(namespace).ProxyGet("http", name, "http", "/healthz", nil).DoRaw(ctx)
+		_, err := c.Client.CoreV1().Services(namespace).ProxyGet("http", name, "http", "/healthz", nil).DoRaw(ctx)
 		return err == nil, nil
 	})
 	if err != nil {
@@ -60,8 +60,8 @@ func address() (string, error) {
 	return "", errors.New("testenv: this machine has no address but the loopback's")
 }
 
-func (cp *ControlPlane) expose(ctx context.Context, meta metav1.ObjectMeta, ip string, port int32) error {
-	core := cp.Client.CoreV1()
+func (c *ControlPlane) expose(ctx context.Context, meta metav1.ObjectMeta, ip string, port int32) error {
+	core := c.Client.CoreV1()
 	service := &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Name: "http", Port: port}}}}
 	if _, err := core.Services(meta.Namespace).Create(ctx, service, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("testenv: expose %s: %w", meta.Name, err)
@@ -83,6 +83,6 @@ func (cp *ControlPlane) expose(ctx context.Context, meta metav1.ObjectMeta, ip s
 			TargetRef: &corev1.ObjectReference{Kind: "Pod", Namespace: meta.Namespace, Name: pod.Name, UID: pod.UID}}},
 		Ports: []discoveryv1.EndpointPort{{Name: &portName, Port: &port, Protocol: &protocol}},
 	}
-	_, err = cp.Client.DiscoveryV1().EndpointSlices(meta.Namespace).Create(ctx, slice, metav1.CreateOptions{})
+	_, err = c.Client.DiscoveryV1().EndpointSlices(meta.Namespace).Create(ctx, slice, metav1.CreateOptions{})
 	return err
 }

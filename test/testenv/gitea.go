@@ -39,7 +39,7 @@ func StartGitea(ctx context.Context, progress io.Writer) (*Gitea, error) {
 	if err != nil {
 		return nil, fmt.Errorf("testenv: start gitea: %w", err)
 	}
-	g := &Gitea{server: &server{dir: dir, client: &http.Client{Timeout: 10 * time.Second}}, Username: "bot"}
+	g := &Gitea{server: &server{dir: dir, client: &http.Client{Timeout: time.Minute}}, Username: "bot"}
 	if err := g.start(ctx, path); err != nil {
 		g.Stop()
 		return nil, fmt.Errorf("testenv: start gitea: %w", err)

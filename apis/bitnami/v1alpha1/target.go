@@ -53,6 +53,6 @@ func (s *SealedSecret) Uses() []KeyUse {
 	case len(t.Keys) > 0:
 		return t.Keys
 	default:
-		return []KeyUse{{Key: t.Key, Items: int32(min(len(s.Spec.EncryptedData), 1<<30))}} //nolint:gosec // G115: bounded
+		return []KeyUse{{Key: t.Key, Items: int32(min(len(s.Spec.EncryptedData), 1<<30))}}
 	}
 }

@@ -165,6 +165,7 @@ func (c *Client) find(ctx context.Context, r Request) (*PullRequest, error) {
 	case GitLab:
 		path = "/projects/" + url.PathEscape(c.Project) + "/merge_requests"
 		query = url.Values{"state": {"opened"}, "source_branch": {r.Head}, "target_branch": {r.Base}, "per_page": {"50"}}
+	case Gitea: // which filters by neither branch
 	}
 	for page := 1; page <= pages; page++ {
 		query.Set("page", strconv.Itoa(page))
@@ -215,7 +216,7 @@ func (c *Client) do(ctx context.Context, method, path string, body, into any) er
 	if body != nil {
 		text, err := json.Marshal(body)
 		if err != nil {
-			return err
+			return fmt.Errorf("write the request: %w", err)
 		}
 		reader = bytes.NewReader(text)
 	}
