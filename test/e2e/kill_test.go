@@ -43,6 +43,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	ns := s.Cluster.Namespace(t)
 	sync := stage.Sync("kill", "kill", "./app")
 	sync.Spec.TargetNamespace = ns
+	sync.Annotations = map[string]string{"lockstep.dev/allow-prune": "true"} // rounds that follow each other may take a third away
 	if err := s.Ensure(t.Context(), s.GitCredentials(), stage.Source("kill", repo.URL(), time.Second), sync); err != nil {
 		t.Fatal(err)
 	}
