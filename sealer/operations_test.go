@@ -3,6 +3,7 @@ package sealer
 import (
 	"crypto/rand"
 	"crypto/rsa"
+	"slices"
 	"testing"
 )
 
@@ -18,7 +19,7 @@ func TestOperations(t *testing.T) {
 	}
 	for _, n := range []int{1, 12, 36} {
 		keys := newKeys(t, n)
-		ring := ringOf(t, append(keys[:len(keys):len(keys)], large)...)
+		ring := ringOf(t, append(slices.Clip(keys), large)...)
 		for name, by := range map[string]*rsa.PrivateKey{"Newest": keys[n-1], "Oldest": keys[0]} {
 			before := ring.Operations()
 			hint := ""

@@ -16,12 +16,12 @@ func padded(n int) int {
 		return minPad
 	}
 	exponent := bits.Len(uint(n)) - 1
-	keep := bits.Len(uint(exponent)) //nolint:gosec // G115: positive, as n is
+	keep := bits.Len(uint(exponent))
 	mask := 1<<(exponent-keep) - 1
 	return (n + mask) &^ mask
 }
 
-// pad returns the length of value, value, and zeros.
+// pad returns the length of value, then value itself, then zeros.
 func pad(value []byte) []byte {
 	out := make([]byte, padded(lenSize+len(value)))
 	binary.BigEndian.PutUint32(out, uint32(len(value))) //nolint:gosec // G115: at most MaxValue

@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/tools/txtar"
@@ -39,7 +40,7 @@ func (v *Vector) cook(archive *txtar.Archive) error {
 	if err != nil {
 		return fmt.Errorf("section \"sealed-head\": %w", err)
 	}
-	v.Sealed = append(head, body...)
+	v.Sealed = slices.Concat(head, body)
 	return same("sealed value", v.Sealed, sections["sealed-sha256"])
 }
 
