@@ -95,7 +95,10 @@ func (r *Keyring) Publish() ([]byte, error) {
 	for _, k := range signers {
 		b.Signatures = append(b.Signatures, SignatureByKey{ID: k.ID.String(), Signature: ed25519.Sign(k.Signer, append([]byte(signed), text...))})
 	}
-	return json.Marshal(b)
+	if text, err = json.Marshal(b); err != nil {
+		return nil, fmt.Errorf("publish sealing keys: %w", err)
+	}
+	return text, nil
 }
 
 // ParseBundle reads what Publish wrote. It checks that the bundle is whole and

@@ -119,7 +119,7 @@ func (v *Vector2) section(name string, data []byte) (err error) {
 		}
 		v.Scope, v.Namespace, v.Secret, v.Item = words[0], empty(words[1]), empty(words[2]), empty(words[3])
 	case "keys":
-		for _, name := range strings.Fields(string(data)) {
+		for name := range strings.FieldsSeq(string(data)) {
 			key, err := readKey2(name)
 			if err != nil {
 				return err
@@ -150,5 +150,8 @@ func readKey2(name string) (Key2, error) {
 		return Key2{}, fmt.Errorf("key %q is no PEM", name)
 	}
 	cluster, err := hex.DecodeString(block.Headers["Cluster"])
-	return Key2{PEM: data, Seed: block.Bytes, Cluster: cluster}, err
+	if err != nil {
+		return Key2{}, fmt.Errorf("key %q: %w", name, err)
+	}
+	return Key2{PEM: data, Seed: block.Bytes, Cluster: cluster}, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
@@ -66,7 +67,7 @@ func (p place) context() []byte {
 	}
 	out := append([]byte(domain+"context\x00"), p.scope)
 	for _, n := range []string{namespace, name, p.item} {
-		out = binary.BigEndian.AppendUint32(out, uint32(len(n))) //nolint:gosec // G115: names are short
+		out = binary.BigEndian.AppendUint32(out, uint32(len(n)))
 		out = append(out, n...)
 	}
 	return out
@@ -92,13 +93,13 @@ func padded(n int) int {
 		return 64
 	}
 	e := bits.Len(uint(n)) - 1
-	mask := 1<<(e-bits.Len(uint(e))) - 1 //nolint:gosec // G115: positive
+	mask := 1<<(e-bits.Len(uint(e))) - 1
 	return (n + mask) &^ mask
 }
 
 func pad(value []byte) []byte {
 	out := make([]byte, padded(4+len(value)))
-	binary.BigEndian.PutUint32(out, uint32(len(value))) //nolint:gosec // G115: values are short
+	binary.BigEndian.PutUint32(out, uint32(len(value)))
 	copy(out[4:], value)
 	return out
 }
@@ -123,7 +124,7 @@ func (r recipe) blob() []byte {
 	}
 	head := slices.Concat([]byte{2, 1, r.place.scope}, r.place.tags(), commit)
 	to := slices.Clone(r.to)
-	slices.SortFunc(to, func(a, b *sealer.HybridKey) int { return strings.Compare(string(a.ID[:]), string(b.ID[:])) })
+	slices.SortFunc(to, func(a, b *sealer.HybridKey) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 	var stanzas [][]byte
 	for i, k := range to {
 		stanzas = append(stanzas, r.one(i, k, head, context, session))
@@ -131,7 +132,7 @@ func (r recipe) blob() []byte {
 	if r.afterwards != nil {
 		stanzas = r.afterwards(stanzas)
 	}
-	header := slices.Concat(head, []byte{byte(len(stanzas))}, slices.Concat(stanzas...)) //nolint:gosec // G115: few
+	header := slices.Concat(head, []byte{byte(len(stanzas))}, slices.Concat(stanzas...))
 	plain := pad(r.value)
 	if r.padding != nil {
 		plain = r.padding(r.value)
@@ -140,7 +141,7 @@ func (r recipe) blob() []byte {
 	check(err)
 	aead, err := cipher.NewGCM(block)
 	check(err)
-	return aead.Seal(header, make([]byte, 12), plain, header) //nolint:gosec // G407: the key is used once
+	return aead.Seal(header, make([]byte, 12), plain, header)
 }
 
 func (r recipe) one(i int, k *sealer.HybridKey, head, context, session []byte) []byte {

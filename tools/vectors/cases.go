@@ -12,7 +12,7 @@ import (
 var scopes = []string{"strict", "namespace-wide", "cluster-wide"}
 
 func at(scope int) place {
-	return place{byte(scope), "prod", "db", "password"} //nolint:gosec // G115: 0 to 2
+	return place{byte(scope), "prod", "db", "password"}
 }
 
 // good is what opens.
@@ -62,17 +62,17 @@ func (s *set) places() {
 		refuse := func(what, expect string, p place) {
 			s.write(vector{name: fmt.Sprintf("%s-%s-%s", strings.ReplaceAll(expect, " ", "-"), name, what), about: "It was sealed for another place.", expect: expect, place: p, sealed: sealed})
 		}
-		refuse("user", "item", place{byte(scope), "prod", "db", "user"})      //nolint:gosec // G115: 0 to 2
-		refuse("case", "item", place{byte(scope), "prod", "db", "Password"})  //nolint:gosec // G115: 0 to 2
-		refuse("prefix", "item", place{byte(scope), "prod", "db", "passwor"}) //nolint:gosec // G115: 0 to 2
+		refuse("user", "item", place{byte(scope), "prod", "db", "user"})
+		refuse("case", "item", place{byte(scope), "prod", "db", "Password"})
+		refuse("prefix", "item", place{byte(scope), "prod", "db", "passwor"})
 		for other, to := range scopes {
 			if other != scope {
 				refuse("as-"+to, "scope", at(other))
 			}
 		}
 		if scope < 2 {
-			refuse("dev", "namespace", place{byte(scope), "dev", "db", "password"})      //nolint:gosec // G115: 0 to 2
-			refuse("longer", "namespace", place{byte(scope), "prod2", "db", "password"}) //nolint:gosec // G115: 0 to 2
+			refuse("dev", "namespace", place{byte(scope), "dev", "db", "password"})
+			refuse("longer", "namespace", place{byte(scope), "prod2", "db", "password"})
 		}
 	}
 	sealed := spell(recipe{place: at(0), value: []byte("v"), to: s.to("a")}.blob())

@@ -25,19 +25,19 @@ type set struct {
 func main() {
 	s := &set{keys: map[string]*sealer.HybridKey{}, names: map[string]bool{}}
 	here, there := sealer.NewClusterID(), sealer.NewClusterID()
-	check(os.MkdirAll(filepath.Join(folder, "keys"), 0o755)) //nolint:gosec // G301: published
+	check(os.MkdirAll(filepath.Join(folder, "keys"), 0o755))
 	for name, cluster := range map[string]sealer.ClusterID{"a": here, "b": here, "lost": here, "foreign": there, "offline": {}} {
 		key, err := sealer.NewHybridKey(cluster)
 		check(err)
 		s.keys[name] = key
-		check(os.WriteFile(filepath.Join(folder, "keys", name+".pem"), key.Encode(), 0o644)) //nolint:gosec // G306: published
+		check(os.WriteFile(filepath.Join(folder, "keys", name+".pem"), key.Encode(), 0o644))
 	}
 	s.good()
 	s.places()
 	s.unknown()
 	s.formats()
 	s.tampered()
-	fmt.Println(len(s.names), "vectors in", folder) //nolint:forbidigo // the result of a program
+	fmt.Println(len(s.names), "vectors in", folder)
 }
 
 // vector is one file.
@@ -67,7 +67,7 @@ func (s *set) write(v vector) {
 	if v.expect == "ok" {
 		fmt.Fprintf(&out, "-- plaintext --\n%s\n", base64.StdEncoding.EncodeToString(v.value))
 	}
-	check(os.WriteFile(filepath.Join(folder, v.name+".txtar"), []byte(out.String()), 0o644)) //nolint:gosec // G306: published
+	check(os.WriteFile(filepath.Join(folder, v.name+".txtar"), []byte(out.String()), 0o644))
 }
 
 func (s *set) to(names ...string) []*sealer.HybridKey {

@@ -114,7 +114,7 @@ func serve(t *testing.T, cp *testenv.ControlPlane, ns string) client.Client {
 	}
 	ring := &sealer.Keyring{}
 	k := &keys.Controller{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Ring: ring, Namespace: ns, Prefix: "key", KeySize: sealer.MinKeySize, TTL: time.Hour}
-	s := &sealedsecret.Controller{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Keys: ring, Recorder: mgr.GetEventRecorderFor("sealed-secrets")} //nolint:staticcheck // SA1019: as in cmd/controller
+	s := &sealedsecret.Controller{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Keys: ring, Recorder: mgr.GetEventRecorderFor("sealed-secrets")}
 	for _, c := range []interface{ SetupWithManager(ctrl.Manager) error }{k, s} {
 		if err := c.SetupWithManager(mgr); err != nil {
 			t.Fatal(err)
@@ -159,10 +159,10 @@ func expose(t *testing.T, cp *testenv.ControlPlane, ns string, h http.Handler) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: h}} //nolint:gosec // G112: of a test
+	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: h}}
 	server.Start()
 	t.Cleanup(server.Close)
-	port := int32(listener.Addr().(*net.TCPAddr).Port) //nolint:gosec // G115: of a port
+	port := int32(listener.Addr().(*net.TCPAddr).Port)
 	core := cp.Client.CoreV1()
 	meta := metav1.ObjectMeta{Name: "controller"}
 	if _, err := core.Services(ns).Create(t.Context(), &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Name: "http", Port: port}}}}, metav1.CreateOptions{}); err != nil {

@@ -202,7 +202,7 @@ func parseKeys(text []byte) ([]sealer.Key, error) {
 			}
 			key, err := keys.Parse(&s)
 			if err != nil {
-				return nil, fmt.Errorf("Secret %s: %w", s.Name, err)
+				return nil, fmt.Errorf("key Secret %s: %w", s.Name, err)
 			}
 			all = append(all, key)
 		}

@@ -50,7 +50,7 @@ made of what --from-literal, --from-file and --from-env-file give.`,
 			return s.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), args)
 		},
 	}
-	s.trust.bind(cmd)
+	s.bind(cmd)
 	flags := cmd.Flags()
 	flags.StringVarP(&s.in, "file", "f", "", "file with the Secrets (default: standard input)")
 	flags.StringVarP(&s.out, "write", "w", "", "file to write (default: standard output)")
@@ -83,7 +83,7 @@ func (s *sealing) run(ctx context.Context, stdin io.Reader, stdout io.Writer, ar
 	for _, secret := range secrets {
 		ss, err := sealed(secret, to)
 		if err != nil {
-			return fmt.Errorf("Secret %s: %w", secret.Name, err)
+			return fmt.Errorf("seal Secret %s: %w", secret.Name, err)
 		}
 		if err := s.print(&out, ss); err != nil {
 			return err
@@ -99,8 +99,8 @@ func (s *sealing) run(ctx context.Context, stdin io.Reader, stdout io.Writer, ar
 // secrets returns what is to be sealed.
 func (s *sealing) secrets(stdin io.Reader, args []string) ([]*corev1.Secret, error) {
 	if len(args) == 0 {
-		if s.sources.any() {
-			return nil, fmt.Errorf("%w: --from-... make a Secret, and it has no name: lockstep seal NAME --from-...", errFlags)
+		if s.any() {
+			return nil, fmt.Errorf("%w: --from-literal and its like make a Secret, and it has no name: lockstep seal NAME --from-literal", errFlags)
 		}
 		in := stdin
 		if s.in != "" {
@@ -117,7 +117,7 @@ func (s *sealing) secrets(stdin io.Reader, args []string) ([]*corev1.Secret, err
 		}
 		return secrets, err
 	}
-	if !s.sources.any() || s.in != "" {
+	if !s.any() || s.in != "" {
 		return nil, fmt.Errorf("%w: NAME makes a Secret of --from-literal, --from-file and --from-env-file", errFlags)
 	}
 	data, err := s.read(stdin)
@@ -130,7 +130,7 @@ func (s *sealing) complete(secret *corev1.Secret) error {
 		return errors.New("the Secret has no metadata.name")
 	}
 	if len(secret.Data)+len(secret.StringData) == 0 {
-		return fmt.Errorf("Secret %s has no items: put them into data or stringData", secret.Name)
+		return fmt.Errorf("no items in Secret %s: put them into data or stringData", secret.Name)
 	}
 	scope := scopeOf(secret)
 	if s.scope != "" {
@@ -142,7 +142,7 @@ func (s *sealing) complete(secret *corev1.Secret) error {
 	secret.Annotations = withScope(secret.Annotations, scope)
 	switch {
 	case s.namespace != "" && secret.Namespace != "" && secret.Namespace != s.namespace:
-		return fmt.Errorf("Secret %s is in namespace %q, and --namespace says %q", secret.Name, secret.Namespace, s.namespace)
+		return fmt.Errorf("--namespace says %[3]q, and Secret %[1]s is in namespace %[2]q", secret.Name, secret.Namespace, s.namespace)
 	case s.namespace != "":
 		secret.Namespace = s.namespace
 	case secret.Namespace == "" && scope != sealer.ClusterWide:

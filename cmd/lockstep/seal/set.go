@@ -39,7 +39,7 @@ file stays as it is.`,
 			return s.run(cmd.Context(), cmd.InOrStdin(), args[0], args[1])
 		},
 	}
-	s.trust.bind(cmd)
+	s.bind(cmd)
 	cmd.Flags().StringVar(&s.object, "object", "", "[NAMESPACE/]NAME of the SealedSecret, if the file holds several")
 	cmd.Flags().StringVar(&s.fromFile, "from-file", "-", "file with the value; - is the standard input")
 	return cmd

@@ -50,7 +50,7 @@ With --online the controller is asked too whether it opens them.`,
 			return v.run(cmd.Context(), cmd.OutOrStdout(), args)
 		},
 	}
-	v.trust.cluster.bind(cmd)
+	v.cluster.bind(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&v.cert, "cert", "", "file with the published keys (lockstep seal fetch) or a certificate")
 	flags.StringVar(&v.pins, "pins", "", "file that remembers the key of each cluster (default .lockstep-pins.json of the repository)")
@@ -190,7 +190,7 @@ func (v *verifying) file(ctx context.Context, r *remote, path string) ([]finding
 	}
 	m, err := rewrite.Parse(text)
 	if err != nil {
-		return []finding{{file: path, result: err.Error(), failed: true}}, nil
+		return []finding{{file: path, result: err.Error(), failed: true}}, nil //nolint:nilerr // it is the finding
 	}
 	var all []finding
 	for _, o := range m.Objects {
