@@ -81,7 +81,7 @@ func authority(ctx context.Context, p *esv1.KubernetesProvider, base *url.URL, r
 		return pool(field+"caBundle", p.Server.CABundle)
 	}
 	if ref == nil && isOwn(base) {
-		ref = &esv1.CAProvider{Type: esv1.CAConfigMap, Name: "kube-root-ca.crt", Key: "ca.crt"}
+		ref = &esv1.CAProvider{Type: esv1.CAConfigMap, Name: "kube-root-ca.crt", Key: "ca.crt", Namespace: namespaceOf(p.Auth)}
 	}
 	if ref == nil {
 		return nil, nil
@@ -91,6 +91,19 @@ func authority(ctx context.Context, p *esv1.KubernetesProvider, base *url.URL, r
 		return nil, fmt.Errorf("%scaProvider: %w", field, err)
 	}
 	return pool(field+"caProvider", bundle)
+}
+
+// namespaceOf returns the one that the way in names, for a ClusterSecretStore.
+func namespaceOf(auth *esv1.KubernetesAuth) *string {
+	switch {
+	case auth.ServiceAccount != nil:
+		return auth.ServiceAccount.Namespace
+	case auth.Token != nil:
+		return auth.Token.BearerToken.Namespace
+	case auth.Cert != nil:
+		return auth.Cert.ClientCert.Namespace
+	}
+	return nil
 }
 
 func certificate(ctx context.Context, auth esv1.KubernetesCertAuth, refs providers.References) (tls.Certificate, error) {
