@@ -21,7 +21,7 @@ func padded(n int) int {
 	return (n + mask) &^ mask
 }
 
-// pad returns the length of value, then value itself, then zeros.
+// pad puts a value behind its length, and zeros behind both.
 func pad(value []byte) []byte {
 	out := make([]byte, padded(lenSize+len(value)))
 	binary.BigEndian.PutUint32(out, uint32(len(value))) //nolint:gosec // G115: at most MaxValue

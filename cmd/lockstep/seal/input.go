@@ -31,26 +31,13 @@ func (s *sources) any() bool { return len(s.literals)+len(s.files)+len(s.envFile
 
 // read returns the values by item, as kubectl create secret generic does.
 func (s *sources) read(stdin io.Reader) (map[string][]byte, error) {
-	data := map[string][]byte{}
-	add := func(item string, value []byte) error {
-		if problems := validation.IsConfigMapKey(item); len(problems) > 0 {
-			return fmt.Errorf("%q is no name for an item: %s", item, strings.Join(problems, "; "))
-		}
-		if _, ok := data[item]; ok {
-			return fmt.Errorf("item %q is given twice", item)
-		}
-		if len(value) > sealer.MaxValue {
-			return fmt.Errorf("item %q: %w", item, sealer.ErrTooLarge)
-		}
-		data[item] = value
-		return nil
-	}
+	data := values{}
 	for _, l := range s.literals {
 		item, value, ok := strings.Cut(l, "=")
 		if !ok {
 			return nil, errors.New("--from-literal wants ITEM=VALUE") // what it got may be the value
 		}
-		if err := add(item, []byte(value)); err != nil {
+		if err := data.add(item, []byte(value)); err != nil {
 			return nil, fmt.Errorf("--from-literal: %w", err)
 		}
 	}
@@ -61,18 +48,36 @@ func (s *sources) read(stdin io.Reader) (map[string][]byte, error) {
 		}
 		value, err := readValue(path, stdin)
 		if err == nil {
-			err = add(item, value)
+			err = data.add(item, value)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("--from-file: %w", err)
 		}
 	}
 	for _, path := range s.envFiles {
-		if err := readEnv(path, stdin, add); err != nil {
+		if err := readEnv(path, stdin, data.add); err != nil {
 			return nil, fmt.Errorf("--from-env-file %s: %w", path, err)
 		}
 	}
 	return data, nil
+}
+
+// values are what is to be sealed, by item.
+type values map[string][]byte
+
+// add takes a value; an item is given once.
+func (v values) add(item string, value []byte) error {
+	if problems := validation.IsConfigMapKey(item); len(problems) > 0 {
+		return fmt.Errorf("%q is no name for an item: %s", item, strings.Join(problems, "; "))
+	}
+	if _, ok := v[item]; ok {
+		return fmt.Errorf("item %q is given twice", item)
+	}
+	if len(value) > sealer.MaxValue {
+		return fmt.Errorf("item %q: %w", item, sealer.ErrTooLarge)
+	}
+	v[item] = value
+	return nil
 }
 
 // readValue reads a file; "-" is the standard input.

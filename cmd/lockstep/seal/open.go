@@ -91,7 +91,10 @@ func (o *opening) one(out, stderr io.Writer, ring *sealer.Keyring, ss *bitnamiv1
 			return fmt.Errorf("it has no item %q", o.item)
 		}
 		opened, err := ring.OpenItemToReseal(text, sealer.Place{Binding: at, Item: o.item}, "")
-		out.Write(opened.Value) //nolint:errcheck // a buffer
+		if err != nil {
+			return err
+		}
+		_, err = out.Write(opened.Value)
 		return err
 	}
 	secret := &corev1.Secret{
@@ -168,19 +171,7 @@ func readKeys(paths []string) (*sealer.Keyring, error) {
 // the text.
 func parseKeys(text []byte) ([]sealer.Key, error) {
 	if strings.HasPrefix(strings.TrimSpace(string(text)), "-----BEGIN") {
-		hybrid, ok, err := sealer.ParseHybridKey(text)
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			return []sealer.Key{sealer.HybridOnly(hybrid)}, nil
-		}
-		private, err := sealer.ParsePrivateKey(text)
-		if err != nil {
-			return nil, err
-		}
-		fingerprint, err := sealer.Fingerprint(&private.PublicKey)
-		return []sealer.Key{{Private: private, Fingerprint: fingerprint, Since: time.Unix(1, 0)}}, err
+		return parsePEM(text)
 	}
 	var all []sealer.Key
 	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(text), 4096)
@@ -211,4 +202,20 @@ func parseKeys(text []byte) ([]sealer.Key, error) {
 		return nil, errors.New("it holds no private key")
 	}
 	return all, nil
+}
+
+func parsePEM(text []byte) ([]sealer.Key, error) {
+	hybrid, ok, err := sealer.ParseHybridKey(text)
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		return []sealer.Key{sealer.HybridOnly(hybrid)}, nil
+	}
+	private, err := sealer.ParsePrivateKey(text)
+	if err != nil {
+		return nil, err
+	}
+	fingerprint, err := sealer.Fingerprint(&private.PublicKey)
+	return []sealer.Key{{Private: private, Fingerprint: fingerprint, Since: time.Unix(1, 0)}}, err
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -135,24 +136,24 @@ func added(m *rewrite.Manifest, o *rewrite.Object, next []byte, item, sealed str
 		return errInsert
 	}
 	for n, was := range m.Objects {
-		want := map[string]string{}
-		for _, i := range was.Items {
-			want[i.Name] = i.Value
-		}
+		want := itemsOf(was)
 		if was == o {
 			want[item] = sealed
 		}
 		is := after.Objects[n]
-		if is.Name != was.Name || is.Namespace != was.Namespace || is.Scope != was.Scope || len(is.Items) != len(want) {
+		if is.Name != was.Name || is.Namespace != was.Namespace || is.Scope != was.Scope || len(is.Items) != len(want) || !maps.Equal(itemsOf(is), want) {
 			return errInsert
-		}
-		for _, i := range is.Items {
-			if v, ok := want[i.Name]; !ok || v != i.Value {
-				return errInsert
-			}
 		}
 	}
 	return nil
+}
+
+func itemsOf(o *rewrite.Object) map[string]string {
+	all := map[string]string{}
+	for _, i := range o.Items {
+		all[i.Name] = i.Value
+	}
+	return all
 }
 
 // errInsert says that there is no safe place for a new item.

@@ -121,28 +121,7 @@ func (v *verifying) report(out io.Writer, all []finding) error {
 // at least who the clusters are.
 func (v *verifying) known() error {
 	if v.cert != "" {
-		text, err := readLimited(v.cert)
-		if err != nil {
-			return fmt.Errorf("--cert: %w", err)
-		}
-		if text = bytes.TrimSpace(text); bytes.HasPrefix(text, []byte("{")) {
-			b, err := sealer.ParseBundle(text)
-			if err != nil {
-				return fmt.Errorf("--cert: %w", err)
-			}
-			v.clusters, v.ids = []sealer.ClusterID{b.Cluster()}, b.IDs()
-			_, public := b.Certificate()
-			v.bits = public.Size() * 8
-			return nil
-		}
-		cert, err := sealer.ParseCertificate(text)
-		if err != nil {
-			return fmt.Errorf("--cert: %w: %w", errEmpty, err)
-		}
-		if public, ok := cert.PublicKey.(*rsa.PublicKey); ok {
-			v.bits = public.Size() * 8
-		}
-		return nil
+		return v.fromCert()
 	}
 	pins, err := v.openPins()
 	if err != nil {
@@ -154,6 +133,32 @@ func (v *verifying) known() error {
 			return fmt.Errorf("%s: %w", pins.path, err)
 		}
 		v.clusters = append(v.clusters, id)
+	}
+	return nil
+}
+
+// fromCert loads what --cert names.
+func (v *verifying) fromCert() error {
+	text, err := readLimited(v.cert)
+	if err != nil {
+		return fmt.Errorf("--cert: %w", err)
+	}
+	if text = bytes.TrimSpace(text); bytes.HasPrefix(text, []byte("{")) {
+		b, err := sealer.ParseBundle(text)
+		if err != nil {
+			return fmt.Errorf("--cert: %w", err)
+		}
+		v.clusters, v.ids = []sealer.ClusterID{b.Cluster()}, b.IDs()
+		_, public := b.Certificate()
+		v.bits = public.Size() * 8
+		return nil
+	}
+	cert, err := sealer.ParseCertificate(text)
+	if err != nil {
+		return fmt.Errorf("--cert: %w: %w", errEmpty, err)
+	}
+	if public, ok := cert.PublicKey.(*rsa.PublicKey); ok {
+		v.bits = public.Size() * 8
 	}
 	return nil
 }
