@@ -35,6 +35,7 @@ type run struct {
 	plan   *fetch.Plan
 	live   *metav1.PartialObjectMetadata // the target; nil if there is none
 	stores string                        // versions of the stores
+	early  bool                          // read before its time, because it costs nothing
 	now    time.Time
 }
 
@@ -90,6 +91,7 @@ func (c *Controller) versions(ctx context.Context, es *esv1.ExternalSecret) stri
 // answers have come, or it saves someone a request to read now.
 func (r *run) asked(found action) bool {
 	waits, early := r.tickets.has(client.ObjectKeyFromObject(r.es), r.version())
+	r.early = early
 	return waits || early && found == nothing && r.es.Spec.RefreshPolicy != esv1.RefreshCreatedOnce && r.es.Spec.RefreshPolicy != esv1.RefreshOnChange && r.memory.windows.admits(r.now)
 }
 
@@ -152,7 +154,7 @@ func (r *run) lane() queue.Lane {
 	switch {
 	case r.es.Status.RefreshTime.IsZero(), r.es.Status.SyncedResourceVersion != syncedVersion(r.es):
 		return queue.First
-	case !due(r.es, r.memory, r.stores, r.now):
+	case !r.early && !due(r.es, r.memory, r.stores, r.now):
 		return queue.Repair
 	default:
 		return queue.Periodic
