@@ -59,18 +59,18 @@ func parseSchedule(text string) (*schedule, error) {
 func parseField(text string, low, top int, names []string) (bits uint64, err error) {
 	for part := range strings.SplitSeq(text, ",") {
 		span, stepText, stepped := strings.Cut(part, "/")
-		step := 1
-		if stepped {
-			if step, err = strconv.Atoi(stepText); err != nil || step < 1 {
-				return 0, errors.New("a step is a number above 0")
-			}
-		}
 		from, to, err := parseSpan(span, low, top, names)
 		if err != nil {
 			return 0, err
 		}
-		if stepped && from == to {
-			to = top
+		step := 1
+		if stepped {
+			if step, err = parseStep(stepText); err != nil {
+				return 0, err
+			}
+			if from == to {
+				to = top
+			}
 		}
 		if from < low || to > top || from > to {
 			return 0, fmt.Errorf("a value is between %d and %d", low, top)
@@ -80,6 +80,14 @@ func parseField(text string, low, top int, names []string) (bits uint64, err err
 		}
 	}
 	return bits, nil
+}
+
+func parseStep(text string) (int, error) {
+	step, err := strconv.Atoi(text)
+	if err != nil || step < 1 {
+		return 0, errors.New("a step is a number above 0")
+	}
+	return step, nil
 }
 
 // parseSpan reads *, a value or a range.

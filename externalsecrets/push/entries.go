@@ -46,25 +46,30 @@ type storeObject struct {
 	labels map[string]string
 }
 
-// entriesFor are the values that spec wants in a store, by place.
-func entriesFor(spec *esv1alpha1.PushSecretSpec, store storeObject, values map[string][]byte) (map[string]entry, error) {
-	all := map[string]entry{}
-	add := func(entries ...entry) error {
-		for _, e := range entries {
-			at := place(e.data.Match.RemoteRef)
-			if other, ok := all[at]; ok {
-				return fmt.Errorf("%s: %w: %q is written by %s already: remove one of them", e.field, providers.ErrInvalid, at, other.field)
-			}
-			all[at] = e
+// entries are values by their place in a store.
+type entries map[string]entry
+
+// add refuses a second value for a place.
+func (all entries) add(more ...entry) error {
+	for _, e := range more {
+		at := place(e.data.Match.RemoteRef)
+		if other, ok := all[at]; ok {
+			return fmt.Errorf("%s: %w: %q is written by %s already: remove one of them", e.field, providers.ErrInvalid, at, other.field)
 		}
-		return nil
+		all[at] = e
 	}
+	return nil
+}
+
+// entriesFor are the values that spec wants in a store, by place.
+func entriesFor(spec *esv1alpha1.PushSecretSpec, store storeObject, values map[string][]byte) (entries, error) {
+	all := entries{}
 	for i := range spec.DataTo {
 		found, err := dataTo(fmt.Sprintf("spec.dataTo[%d]", i), &spec.DataTo[i], store, values)
 		if err != nil {
 			return nil, err
 		}
-		if err := add(found...); err != nil {
+		if err := all.add(found...); err != nil {
 			return nil, err
 		}
 	}
@@ -78,7 +83,7 @@ func entriesFor(spec *esv1alpha1.PushSecretSpec, store storeObject, values map[s
 		if at := place(d.Match.RemoteRef); strings.HasPrefix(all[at].field, "spec.dataTo") {
 			delete(all, at) // data says it more exactly than dataTo
 		}
-		if err := add(entry{field: field, data: d, value: value}); err != nil {
+		if err := all.add(entry{field: field, data: d, value: value}); err != nil {
 			return nil, err
 		}
 	}

@@ -3,6 +3,7 @@ package stores
 import (
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,14 +19,11 @@ func places(t reflect.Type, path string, seen []reflect.Type, found map[string]r
 	case reflect.Pointer, reflect.Slice, reflect.Map:
 		places(t.Elem(), path, seen, found)
 	case reflect.Struct:
-		for _, s := range seen {
-			if s == t {
-				return
-			}
+		if slices.Contains(seen, t) {
+			return
 		}
-		for i := range t.NumField() {
-			f := t.Field(i)
-			name := strings.Split(f.Tag.Get("json"), ",")[0]
+		for f := range t.Fields() {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 			if name == "namespace" || name == "namespaces" {
 				found[path] = t
 			}

@@ -16,7 +16,15 @@ import (
 
 // jwk is a JSON Web Key. Source: RFC 7518, section 6; RFC 8037, section 2.
 type jwk struct {
-	Kty, Crv, X, Y, N, E, D, P, Q string
+	Kty string `json:"kty"`
+	Crv string `json:"crv"`
+	X   string `json:"x"`
+	Y   string `json:"y"`
+	N   string `json:"n"`
+	E   string `json:"e"`
+	D   string `json:"d"`
+	P   string `json:"p"`
+	Q   string `json:"q"`
 }
 
 var errJWK = errors.New("no JSON Web Key of RSA, EC or Ed25519")
@@ -58,7 +66,7 @@ func (k *jwk) public() (crypto.PublicKey, error) {
 			return nil, errJWK
 		}
 		point := append([]byte{4}, x.FillBytes(make([]byte, size))...)
-		return ecdsa.ParseUncompressedPublicKey(curve, append(point, y.FillBytes(make([]byte, size))...)) //nolint:wrapcheck // the message is not told
+		return ecdsa.ParseUncompressedPublicKey(curve, append(point, y.FillBytes(make([]byte, size))...))
 	case "OKP":
 		if x := octets(k.X); k.Crv == "Ed25519" && len(x) == ed25519.PublicKeySize {
 			return ed25519.PublicKey(x), nil
@@ -83,7 +91,7 @@ func (k *jwk) private() (crypto.PrivateKey, error) {
 	case *ecdsa.PublicKey:
 		size := (p.Curve.Params().BitSize + 7) / 8
 		if d := number(k.D); d.BitLen() <= size*8 {
-			return ecdsa.ParseRawPrivateKey(p.Curve, d.FillBytes(make([]byte, size))) //nolint:wrapcheck // the message is not told
+			return ecdsa.ParseRawPrivateKey(p.Curve, d.FillBytes(make([]byte, size)))
 		}
 	case ed25519.PublicKey:
 		if d := octets(k.D); len(d) == ed25519.SeedSize {

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"slices"
 	"strings"
 )
 
@@ -49,49 +50,37 @@ func filterPEM(kind, text string) (string, error) {
 // chain orders certificates from the leaf to the root, by the ids of their
 // keys. It verifies nothing.
 func chain(text string) ([]*x509.Certificate, error) {
-	var left []*x509.Certificate
+	var all []*x509.Certificate
 	for _, block := range blocks(text) {
 		c, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
 			return nil, errors.New("no certificate")
 		}
-		left = append(left, c)
+		all = append(all, c)
 	}
-	signs := func(parent, child *x509.Certificate) bool {
-		return parent != child && bytes.Equal(parent.SubjectKeyId, child.AuthorityKeyId)
-	}
-	var leaf *x509.Certificate
-	for _, c := range left {
-		parent := false
-		for _, other := range left {
-			parent = parent || signs(c, other)
-		}
-		switch {
-		case parent:
-		case leaf != nil:
-			return nil, errors.New("more than one leaf")
-		default:
-			leaf = c
+	var leaves []*x509.Certificate
+	for _, c := range all {
+		if !slices.ContainsFunc(all, func(other *x509.Certificate) bool { return signs(c, other) }) {
+			leaves = append(leaves, c)
 		}
 	}
-	if leaf == nil {
-		return nil, errors.New("no leaf")
+	if len(leaves) != 1 {
+		return nil, errors.New("not one leaf")
 	}
-	ordered := []*x509.Certificate{leaf}
-	for next := leaf; next != nil && len(ordered) <= len(left); {
-		child := next
-		next = nil
-		for _, c := range left {
-			if signs(c, child) {
-				ordered, next = append(ordered, c), c
-				break
-			}
+	ordered := leaves
+	for range all {
+		i := slices.IndexFunc(all, func(c *x509.Certificate) bool { return signs(c, ordered[len(ordered)-1]) })
+		if i < 0 {
+			return ordered, nil
 		}
+		ordered = append(ordered, all[i])
 	}
-	if len(ordered) > len(left) {
-		return nil, errors.New("a chain without an end")
-	}
-	return ordered, nil
+	return nil, errors.New("a chain without an end")
+}
+
+// signs reports whether child names the key of parent, and is another.
+func signs(parent, child *x509.Certificate) bool {
+	return parent != child && bytes.Equal(parent.SubjectKeyId, child.AuthorityKeyId)
 }
 
 func isRoot(c *x509.Certificate) bool {
