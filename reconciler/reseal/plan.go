@@ -109,7 +109,7 @@ func (p *Plan) read(tree fs.FS, name string, d fs.DirEntry) error {
 	m, unreadable := rewrite.Parse(text)
 	if unreadable != nil {
 		p.Skipped = append(p.Skipped, Skipped{name, unreadable})
-		return nil
+		return nil //nolint:nilerr // the plan names it, and the rest is looked at
 	}
 	if len(m.Objects) == 0 {
 		return nil
