@@ -155,7 +155,7 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 	started := changed(time.Now()) //nolint:forbidigo // creation times are of the real clock
 	b := ctrl.NewControllerManagedBy(mgr)
 	for kind, obj := range map[string]client.Object{genv1.PasswordKind: &genv1.Password{}, genv1.UUIDKind: &genv1.UUID{}, genv1.SSHKeyKind: &genv1.SSHKey{}, genv1.FakeKind: &genv1.Fake{}} {
-		b = b.Watches(obj, c.readers(kind), started)
+		b = b.Watches(obj, c.generated(kind), started)
 	}
 	return b.
 		Named("externalsecret").

@@ -63,14 +63,12 @@ func parseField(text string, low, top int, names []string) (bits uint64, err err
 		if err != nil {
 			return 0, err
 		}
-		step := 1
-		if stepped {
-			if step, err = parseStep(stepText); err != nil {
-				return 0, err
-			}
-			if from == to {
-				to = top
-			}
+		step, err := parseStep(stepText, stepped)
+		if err != nil {
+			return 0, err
+		}
+		if stepped && from == to {
+			to = top
 		}
 		if from < low || to > top || from > to {
 			return 0, fmt.Errorf("a value is between %d and %d", low, top)
@@ -82,7 +80,10 @@ func parseField(text string, low, top int, names []string) (bits uint64, err err
 	return bits, nil
 }
 
-func parseStep(text string) (int, error) {
+func parseStep(text string, there bool) (int, error) {
+	if !there {
+		return 1, nil
+	}
 	step, err := strconv.Atoi(text)
 	if err != nil || step < 1 {
 		return 0, errors.New("a step is a number above 0")

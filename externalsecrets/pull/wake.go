@@ -67,8 +67,16 @@ func (c *Controller) writers() handler.EventHandler {
 	})
 }
 
+// generated wakes the ExternalSecrets that a generator was missing for. Those
+// that have their values keep them until they are due.
+func (c *Controller) generated(kind string) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
+		return c.find(ctx, bySource, o.GetNamespace()+"/"+kind+"/"+o.GetName())
+	})
+}
+
 // readers wakes the ExternalSecrets with a template in an object that has
-// changed, or with a generator that has: what they hold is out of date.
+// changed: what they hold is out of date.
 func (c *Controller) readers(kind string) handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
 		requests := c.find(ctx, bySource, o.GetNamespace()+"/"+kind+"/"+o.GetName())
