@@ -50,8 +50,8 @@ verify: generate ## Fail if generate changed or added a file
 	  echo "make generate changed what is generated; commit it:"; \
 	  git status --short -- $(GENERATED); git --no-pager diff -- $(GENERATED); exit 1; }
 
-tidy: ## go.mod of every module; those of nested ones follow the main one
-	@bad=; for m in . $(NESTED); do (cd $$m && go mod tidy) || bad=1; done; test -z "$$bad"
+tidy: ## go.mod of the main module and of the light nested ones
+	@bad=; for m in . $(LINTED); do (cd $$m && go mod tidy) || bad=1; done; test -z "$$bad"
 
 bench: ## One scenario: SCENARIO=push-to-ready SIZE=20; docs/benchmarks.md lists them
 	@go run ./test/bench run $(SCENARIO) --size $(SIZE)
