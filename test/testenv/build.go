@@ -30,6 +30,7 @@ type program struct {
 	tags    string   // build tags, with commas between them
 	maker   bool     // pkg is a command that makes the program at the path that it is given
 	cost    string   // what a cold build takes on two cores, said before it starts
+	cgo     bool     // it has parts in C
 }
 
 // kubernetesVersion is what the control plane says it is: the version of
@@ -45,7 +46,7 @@ var programs = map[string]program{
 	"git":          {dir: "test/servers/git", shared: []string{"test/servers/serve"}, pkg: ".", cost: "20 seconds"},
 	"kwok":         {dir: "test/servers/kwok", pkg: ".", cost: "2 to 4 minutes"},
 	// Gitea's only database is one in C.
-	"gitea":    {dir: "test/servers/gitea", pkg: "code.gitea.io/gitea", tags: "sqlite,sqlite_unlock_notify", cost: "6 to 10 minutes"},
+	"gitea":    {dir: "test/servers/gitea", pkg: "code.gitea.io/gitea", tags: "sqlite,sqlite_unlock_notify", cgo: true, cost: "6 to 10 minutes"},
 	"flux":     {dir: "tools/flux", pkg: ".", maker: true, cost: "8 to 12 minutes"},
 	"kubeseal": {dir: "tools/kubeseal", pkg: "github.com/bitnami-labs/sealed-secrets/cmd/kubeseal", cost: "2 to 3 minutes"},
 }
@@ -86,6 +87,9 @@ func Binary(ctx context.Context, name string, progress io.Writer) (string, error
 	path := filepath.Join(cache, name+"-"+sum)
 	if used(path) {
 		return path, nil
+	}
+	if p.cgo && !hasCompiler(ctx) {
+		return "", fmt.Errorf("testenv: %s: %w", name, ErrNoCompiler)
 	}
 	unlock, err := lockFile(ctx, filepath.Join(cache, name+".lock"), func() {
 		fmt.Fprintf(progress, "%s: another process builds it; waiting\n", name)
@@ -163,6 +167,18 @@ func (p program) hash(root string) (string, error) {
 		return "", errors.New("no files")
 	}
 	return hex.EncodeToString(h.Sum(nil))[:16], nil
+}
+
+// ErrNoCompiler says that a program has parts in C, and there is no compiler.
+var ErrNoCompiler = errors.New("it needs a C compiler, and there is none")
+
+func hasCompiler(ctx context.Context) bool {
+	cc, err := exec.CommandContext(ctx, "go", "env", "CC").Output()
+	if err != nil {
+		return false
+	}
+	_, err = exec.LookPath(strings.TrimSpace(string(cc)))
+	return err == nil
 }
 
 // build compiles p to path. The file appears there only when it is whole.

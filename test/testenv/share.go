@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -36,8 +37,9 @@ func Share[T Stopper](start func(testing.TB) (T, error)) *Shared[T] {
 	return &Shared[T]{start: start}
 }
 
-// Get returns what is shared, started. It skips t under -short only: a part
-// that does not start is a failure, or CI could lose its tests without a trace.
+// Get returns what is shared, started. It skips t under -short, and for what
+// needs a C compiler where there is none, only: a part that does not start is a
+// failure, or CI could lose its tests without a trace.
 func (s *Shared[T]) Get(t testing.TB) T {
 	t.Helper()
 	if testing.Short() {
@@ -51,6 +53,9 @@ func (s *Shared[T]) Get(t testing.TB) T {
 		defer running.Unlock()
 		running.all = append(running.all, s.value)
 	})
+	if errors.Is(s.err, ErrNoCompiler) {
+		t.Skip(s.err)
+	}
 	if s.err != nil {
 		t.Fatal(s.err)
 	}
