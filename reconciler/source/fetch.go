@@ -64,7 +64,7 @@ func (s *session) fetch(ctx context.Context, t target, was *checkout) (*objects,
 	if err != nil {
 		return nil, err
 	}
-	defer answer.Close()
+	defer func() { _ = answer.Close() }() // what was read of it is checked
 	found, err := newObjects(was)
 	if err != nil {
 		return nil, err

@@ -121,8 +121,8 @@ func (r *reader) open(hash plumbing.Hash, at []string) (*object.Tree, error) {
 	return tree, nil
 }
 
-// patterns collects the .sourceignore files, the outer before the inner.
-func (r *reader) patterns(hash plumbing.Hash, at []string) ([]gitignore.Pattern, error) {
+// enter opens a folder and keeps it.
+func (r *reader) enter(hash plumbing.Hash, at []string) (*object.Tree, error) {
 	if len(at) > maxDepth {
 		return nil, fmt.Errorf("%s: folders lie more than %d deep", strings.Join(at, "/"), maxDepth)
 	}
@@ -131,19 +131,18 @@ func (r *reader) patterns(hash plumbing.Hash, at []string) ([]gitignore.Pattern,
 		return nil, fmt.Errorf("read folder %q: %w", strings.Join(at, "/"), err)
 	}
 	r.kept = append(r.kept, raw)
-	tree, err := r.open(hash, at)
+	return r.open(hash, at)
+}
+
+// patterns collects the .sourceignore files, the outer before the inner.
+func (r *reader) patterns(hash plumbing.Hash, at []string) ([]gitignore.Pattern, error) {
+	tree, err := r.enter(hash, at)
 	if err != nil {
 		return nil, err
 	}
-	var all []gitignore.Pattern
-	for _, e := range tree.Entries {
-		if e.Name == sourceignore.IgnoreFile && e.Mode.IsFile() && e.Mode != filemode.Symlink {
-			text, err := r.small(e.Hash)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", strings.Join(append(at, e.Name), "/"), err)
-			}
-			all = append(all, sourceignore.ReadPatterns(bytes.NewReader(text), at)...)
-		}
+	all, err := r.own(tree, at)
+	if err != nil {
+		return nil, err
 	}
 	for _, e := range tree.Entries {
 		if e.Mode != filemode.Dir {
@@ -156,6 +155,21 @@ func (r *reader) patterns(hash plumbing.Hash, at []string) ([]gitignore.Pattern,
 		all = append(all, inner...)
 	}
 	return all, nil
+}
+
+// own returns the rules of the .sourceignore file of one folder.
+func (r *reader) own(tree *object.Tree, at []string) ([]gitignore.Pattern, error) {
+	for _, e := range tree.Entries {
+		if e.Name != sourceignore.IgnoreFile || !e.Mode.IsFile() || e.Mode == filemode.Symlink {
+			continue
+		}
+		text, err := r.small(e.Hash)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", strings.Join(append(slices.Clip(at), e.Name), "/"), err)
+		}
+		return sourceignore.ReadPatterns(bytes.NewReader(text), at), nil
+	}
+	return nil, nil
 }
 
 // maxIgnore is the largest .sourceignore file that is read, in bytes: some
