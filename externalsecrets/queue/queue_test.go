@@ -235,6 +235,8 @@ func TestEachOwnsItsValue(t *testing.T) {
 			})
 		}
 		time.Sleep(time.Second)
+		mu.Lock()
+		defer mu.Unlock()
 		got[0][0] = 'X'
 		if string(got[1]) != "of db" {
 			t.Errorf("a change of one object's value shows in the other's: %s", got[1])

@@ -2,6 +2,7 @@ package keys_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,7 +16,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -43,13 +46,17 @@ type bench struct {
 	ns string
 }
 
+// kinds are those of Kubernetes and ours.
+var kinds = sync.OnceValue(func() *runtime.Scheme {
+	s := runtime.NewScheme()
+	utilruntime.Must(errors.Join(scheme.AddToScheme(s), bitnamiv1alpha1.AddToScheme(s)))
+	return s
+})
+
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	cp := cluster.Get(t)
-	if err := bitnamiv1alpha1.AddToScheme(scheme.Scheme); err != nil {
-		t.Fatal(err)
-	}
-	c, err := client.New(cp.RestConfig(), client.Options{})
+	c, err := client.New(cp.RestConfig(), client.Options{Scheme: kinds()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,6 +73,7 @@ func (b *bench) runWith(addr string, renewal keys.Renewal) (c *keys.Controller, 
 	b.t.Helper()
 	skip := true
 	mgr, err := ctrl.NewManager(b.cp.RestConfig(), ctrl.Options{
+		Scheme:                        kinds(),
 		Metrics:                       metricsserver.Options{BindAddress: "0"},
 		Controller:                    config.Controller{SkipNameValidation: &skip},
 		Cache:                         cache.Options{DefaultNamespaces: map[string]cache.Config{b.ns: {}}},
