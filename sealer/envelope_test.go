@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,9 +22,12 @@ var classes = map[string]error{
 	testkit.ExpectTamper: ErrTamper,
 }
 
+// loadVectors reads them once: some are made by recipe, and take a while.
+var loadVectors = sync.OnceValues(testkit.Vectors)
+
 func vectors(t testing.TB) []testkit.Vector {
 	t.Helper()
-	all, err := testkit.Vectors()
+	all, err := loadVectors()
 	if err != nil {
 		t.Fatal(err)
 	}
