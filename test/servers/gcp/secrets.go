@@ -185,7 +185,7 @@ func (s *server) ListSecrets(ctx context.Context, r *secretmanagerpb.ListSecrets
 	if r.PageSize > 0 {
 		end = min(end, start+int(min(r.PageSize, maxPage)))
 	}
-	out := &secretmanagerpb.ListSecretsResponse{Secrets: all[start:end], TotalSize: int32(len(all))} //nolint:gosec // a test has few
+	out := &secretmanagerpb.ListSecretsResponse{Secrets: all[start:end], TotalSize: int32(len(all))}
 	if end < len(all) {
 		out.NextPageToken = strconv.Itoa(end)
 	}
