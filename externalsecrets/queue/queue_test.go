@@ -136,7 +136,16 @@ type client struct {
 // ask submits the read of an object, and, as long as until is not over, does
 // so again when it is due.
 func (c *client) ask(ctx context.Context, i int, lane queue.Lane, until time.Time) {
+	c.askAt(ctx, i, lane, until, time.Time{})
+}
+
+// askAt asks unless the object, which was due at a time, has been read since.
+func (c *client) askAt(ctx context.Context, i int, lane queue.Lane, until, due time.Time) {
 	c.mu.Lock()
+	if !due.IsZero() && !c.due[i].Equal(due) {
+		c.mu.Unlock()
+		return
+	}
 	if c.busy == nil {
 		c.busy, c.due = map[int]bool{}, map[int]time.Time{}
 	}
@@ -164,18 +173,9 @@ func (c *client) ask(ctx context.Context, i int, lane queue.Lane, until time.Tim
 		c.due[i] = due
 		c.q.Expect(object(i), due, c.every)
 		time.AfterFunc(time.Until(due), func() {
-			if c.isDue(i, due) {
-				c.ask(ctx, i, queue.Periodic, until)
-			}
+			c.askAt(ctx, i, queue.Periodic, until, due)
 		})
 	})
-}
-
-// isDue reports whether an object was not read otherwise meanwhile.
-func (c *client) isDue(i int, due time.Time) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.due[i].Equal(due)
 }
 
 func (c *client) done() (ok, failed int) {
@@ -277,16 +277,24 @@ func TestLanes(t *testing.T) {
 		for i := range 100 {
 			c.ask(t.Context(), i, queue.Periodic, time.Time{})
 		}
-		time.Sleep(100 * time.Millisecond) // the line is full
-		c.ask(t.Context(), 100, queue.Repair, time.Time{})
-		c.ask(t.Context(), 101, queue.First, time.Time{})
+		time.Sleep(100 * time.Millisecond) // the line is full: 8 are being read
+		for i := range 20 {
+			c.ask(t.Context(), 100+i, queue.Repair, time.Time{})
+		}
+		c.ask(t.Context(), 120, queue.First, time.Time{})
 		c.ask(t.Context(), 100, queue.Periodic, time.Time{}) // it stays urgent
 		time.Sleep(time.Minute)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		first, repair := slices.Index(s.paths, "101"), slices.Index(s.paths, "100")
-		if first > 16 || repair != first+1 {
-			t.Errorf("with 100 periodic reads in line, the new one was number %d and the repair number %d", first, repair)
+		// 8 start at once, in no order among themselves: the new one is of the
+		// next 8, though it came last, and the repairs are of the next 24.
+		if at := slices.Index(s.paths, "120"); at < 8 || at >= 16 {
+			t.Errorf("with 20 repairs and 92 periodic reads in line, the new one was number %d", at)
+		}
+		for i := range 20 {
+			if at := slices.Index(s.paths, fmt.Sprint(100+i)); at < 8 || at >= 32 {
+				t.Errorf("with 92 periodic reads in line, repair %d was number %d", i, at)
+			}
 		}
 	})
 }
