@@ -214,6 +214,30 @@ func (b *bench) failed(reason string, parts ...string) {
 	})
 }
 
+// toldOnce waits for the Event of the failure that the object is in, and checks
+// that there is one.
+func (b *bench) toldOnce(reason string) {
+	b.t.Helper()
+	message := apimeta.FindStatusCondition(b.get().Status.Conditions, "Ready").Message
+	n := int32(0)
+	b.eventually("an Event with "+reason, func(*sourcev1.GitRepository) bool {
+		var events corev1.EventList
+		if err := b.List(b.t.Context(), &events, client.InNamespace(b.ns)); err != nil {
+			b.t.Fatal(err)
+		}
+		n = 0
+		for _, e := range events.Items {
+			if e.Type == corev1.EventTypeWarning && e.Reason == reason && e.Message == message {
+				n += max(1, e.Count)
+			}
+		}
+		return n > 0
+	})
+	if n != 1 {
+		b.t.Errorf("Events with %s and %q: got %d, want 1", reason, message, n)
+	}
+}
+
 func (b *bench) file(name string) string {
 	b.t.Helper()
 	s, ok := b.store.Get("GitRepository", b.ns, "repo")
@@ -443,6 +467,7 @@ func TestFailuresSayWhatToDoAndKeepWhatWorks(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			b.change(func(r *sourcev1.GitRepository) { tc.change(&r.Spec) })
 			b.failed(tc.reason, tc.parts...)
+			b.toldOnce(tc.reason)
 			if r := b.get(); r.Status.Artifact == nil || r.Status.Artifact.Revision != "main@sha1:"+first {
 				t.Errorf("artifact: got %+v, want what was there", r.Status.Artifact)
 			}
