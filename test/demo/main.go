@@ -55,10 +55,26 @@ func run(ctx context.Context, keep bool) error {
 		fmt.Println("Everything is stopped and removed. KEEP=1 make demo stays up, to look around in.")
 		return nil
 	}
+	if err := d.allowPush(ctx); err != nil {
+		return err
+	}
 	fmt.Printf("\nStill running, to look around in:\n\n  export KUBECONFIG=%s\n  go run ./cmd/lockstep get -A\n\n", s.Cluster.Kubeconfig())
 	fmt.Printf("The Git repository's clone is %s; push to it and see. Ctrl-C ends everything.\n", d.repo.Folder())
 	<-ctx.Done()
 	return ctx.Err()
+}
+
+// allowPush lets git in the clone push without asking for anything.
+func (d *demo) allowPush(ctx context.Context) error {
+	for key, value := range map[string]string{
+		"http.extraHeader": "Authorization: Bearer " + d.Git.Token, "http.sslVerify": "false",
+		"user.name": "You", "user.email": "you@example.com",
+	} {
+		if _, err := d.repo.Git(ctx, "config", key, value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ended prefers the news that the user stopped the demo to what broke by it.
