@@ -52,6 +52,7 @@ func (t Throttled) Is(target error) bool { return target == ErrThrottled }
 type Config struct {
 	Provider   *esv1.SecretStoreProvider
 	References References
+	Store      Store
 
 	// Ambient allows a store without auth to use the controller's own
 	// identity in a cloud. Never is its token of the API server sent to
@@ -62,12 +63,23 @@ type Config struct {
 	LinkLocal bool
 }
 
+// Store says which store is opened, and for whom, for services that are told
+// so: session tags of AWS say it.
+type Store struct {
+	Kind, Name string
+	// Namespace of the objects that use it. It is empty for a ClusterSecretStore
+	// that is the same for all.
+	Namespace string
+}
+
 // References reads what the fields of a store refer to, with the rights that
 // the store has: a namespaced one sees its own namespace only. It never gives
 // a backend the controller's own identity.
 type References interface {
 	// Secret returns one key of a Secret.
 	Secret(ctx context.Context, ref esv1.SecretKeySelector) (Value, error)
+	// Keys returns all keys of a Secret; ref.Key is not looked at.
+	Keys(ctx context.Context, ref esv1.SecretKeySelector) (map[string]Value, error)
 	// CA returns a bundle of PEM certificates.
 	CA(ctx context.Context, ref esv1.CAProvider) ([]byte, error)
 	// Token returns a token of a ServiceAccount for the audiences, made by

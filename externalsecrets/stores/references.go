@@ -45,6 +45,23 @@ func (r *references) Secret(ctx context.Context, ref esv1.SecretKeySelector) (pr
 	return providers.NewValue(b), err
 }
 
+// Keys implements providers.References.
+func (r *references) Keys(ctx context.Context, ref esv1.SecretKeySelector) (map[string]providers.Value, error) {
+	namespace, err := r.scope.namespace("secretRef "+ref.Name, ref.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	secret := &corev1.Secret{}
+	if err := r.get(ctx, secret, kindSecret, namespace, ref.Name); err != nil {
+		return nil, err
+	}
+	all := make(map[string]providers.Value, len(secret.Data))
+	for key, b := range secret.Data {
+		all[key] = providers.NewValue(b)
+	}
+	return all, nil
+}
+
 // CA implements providers.References.
 func (r *references) CA(ctx context.Context, ref esv1.CAProvider) ([]byte, error) {
 	namespace, err := r.scope.namespace("caProvider", ref.Namespace)

@@ -90,7 +90,16 @@ func usesReferent(p *esv1.SecretStoreProvider) bool {
 			return true
 		}
 	}
-	return p != nil && len(p.Other) > 0
+	return p != nil && len(p.Other) > 0 || tellsNamespace(p) != ""
+}
+
+// tellsNamespace returns the field that makes the service be told which
+// namespace a read is for; "" if there is none.
+func tellsNamespace(p *esv1.SecretStoreProvider) string {
+	if p != nil && p.AWS != nil && p.AWS.SessionTagsPolicy != "" && p.AWS.SessionTagsPolicy != esv1.AWSSessionTagsNone {
+		return "spec.provider.aws.sessionTagsPolicy"
+	}
+	return ""
 }
 
 // scope is where a store may read: the one function that decides it.

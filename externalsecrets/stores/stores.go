@@ -4,6 +4,7 @@
 package stores
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -216,6 +217,7 @@ func (s *Stores) reader(ctx context.Context, store esv1.GenericStore, referent s
 	e.reader, e.err = s.Registry.Open(ctx, providers.Config{
 		Provider:   store.StoreSpec().Provider.DeepCopy(),
 		References: &references{reader: s.Reader, writer: s.Client, scope: scope},
+		Store:      providers.Store{Kind: kindOf(store), Name: store.GetName(), Namespace: cmp.Or(scope.own, scope.referent)},
 	})
 	e.tried = time.Now() //nolint:forbidigo // see fresh
 	if e.failed++; e.err == nil {
@@ -275,6 +277,11 @@ func (s *Stores) forget(kind string, name types.NamespacedName) {
 // what it refers to. It also refuses references that the store may not have.
 func (s *Stores) version(ctx context.Context, store esv1.GenericStore, scope scope) (string, error) {
 	parts := []string{generation(store)}
+	if field := tellsNamespace(store.StoreSpec().Provider); field != "" {
+		if _, err := scope.namespace(field, nil); err != nil {
+			return "", err
+		}
+	}
 	for _, ref := range selectors(store.StoreSpec().Provider) {
 		namespace, err := scope.namespace(ref.field, ref.namespace)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -53,6 +54,22 @@ func (r *References) Secret(_ context.Context, ref esv1.SecretKeySelector) (prov
 		return providers.Value{}, fmt.Errorf("%w: Secret %q has no key %q", providers.ErrInvalid, ref.Name, ref.Key)
 	}
 	return providers.NewValue([]byte(v)), nil
+}
+
+// Keys implements providers.References.
+func (r *References) Keys(_ context.Context, ref esv1.SecretKeySelector) (map[string]providers.Value, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	found := map[string]providers.Value{}
+	for name, v := range r.secrets {
+		if key, ok := strings.CutPrefix(name, ref.Name+"/"); ok {
+			found[key] = providers.NewValue([]byte(v))
+		}
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("%w: no Secret %q", providers.ErrInvalid, ref.Name)
+	}
+	return found, nil
 }
 
 // CA implements providers.References.

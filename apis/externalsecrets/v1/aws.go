@@ -53,6 +53,13 @@ type AWSProvider struct {
 	SecretsManager *AWSSecretsManager `json:"secretsManager,omitempty"`
 }
 
+// Values of sessionTagsPolicy.
+const (
+	AWSSessionTagsNone   = "None"
+	AWSSessionTagsSimple = "Simple"
+	AWSSessionTagsCustom = "Custom"
+)
+
 // AWSService is a service that holds secrets.
 // +kubebuilder:validation:Enum=SecretsManager;ParameterStore;CertificateManager
 type AWSService string
