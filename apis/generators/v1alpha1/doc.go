@@ -18,10 +18,16 @@ var GroupVersion = schema.GroupVersion{Group: "generators.external-secrets.io", 
 
 // Kinds of this group, as spelled in manifests.
 const (
-	PasswordKind = "Password"
-	UUIDKind     = "UUID"
-	SSHKeyKind   = "SSHKey"
-	FakeKind     = "Fake"
+	PasswordKind              = "Password"
+	UUIDKind                  = "UUID"
+	SSHKeyKind                = "SSHKey"
+	FakeKind                  = "Fake"
+	WebhookKind               = "Webhook"
+	ECRAuthorizationTokenKind = "ECRAuthorizationToken"
+	STSSessionTokenKind       = "STSSessionToken"
+	GCRAccessTokenKind        = "GCRAccessToken"
+	VaultDynamicSecretKind    = "VaultDynamicSecret"
+	ClusterGeneratorKind      = "ClusterGenerator"
 )
 
 // AddToScheme makes the types of this package known to scheme.
@@ -31,6 +37,12 @@ func AddToScheme(scheme *runtime.Scheme) error {
 		&UUID{}, &UUIDList{},
 		&SSHKey{}, &SSHKeyList{},
 		&Fake{}, &FakeList{},
+		&Webhook{}, &WebhookList{},
+		&ECRAuthorizationToken{}, &ECRAuthorizationTokenList{},
+		&STSSessionToken{}, &STSSessionTokenList{},
+		&GCRAccessToken{}, &GCRAccessTokenList{},
+		&VaultDynamicSecret{}, &VaultDynamicSecretList{},
+		&ClusterGenerator{}, &ClusterGeneratorList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil
