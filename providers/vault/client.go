@@ -1,22 +1,21 @@
 package vault
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
+	"github.com/hashicorp/vault/api"
 	"golang.org/x/net/http/httpguts"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
@@ -35,13 +34,8 @@ const (
 
 // client sends requests to one server.
 type client struct {
-	http    *http.Client
-	base    *url.URL
+	api     *api.Client // without a token; see as
 	address string      // scheme and host, for messages
-	header  http.Header // of every request
-
-	readYourWrites bool
-	index          atomic.Value // the last X-Vault-Index that came, a string
 }
 
 // newClient returns a client that shows the certificate of the store's tls, or
@@ -72,21 +66,86 @@ func newClient(ctx context.Context, config providers.Config, cert *tls.Certifica
 	if cert != nil {
 		o.Certificates = []tls.Certificate{*cert}
 	}
-	return &client{base: base, address: base.Scheme + "://" + base.Host, http: egress.Client(o), header: header, readYourWrites: p.ReadYourWrites}, nil
+	made, err := newAPI(p, egress.Client(o), header)
+	if err != nil {
+		return nil, err
+	}
+	return &client{api: made, address: base.Scheme + "://" + base.Host}, nil
+}
+
+// newAPI returns a client of Vault's own library that has nothing but what the
+// store says. The library reads VAULT_* of the environment whatever it is
+// given; all of it that could reach a request is taken out again here.
+func newAPI(p *esv1.VaultProvider, web *http.Client, header http.Header) (*api.Client, error) {
+	web.Transport = limited{web.Transport}
+	made, err := api.NewClient(&api.Config{
+		Address:          strings.TrimSuffix(p.Server, "/"),
+		HttpClient:       web, // it has the time limit, which is that of the whole answer
+		MaxRetries:       0,   // the controllers decide when to try again, for all stores alike
+		MinRetryWait:     time.Second,
+		MaxRetryWait:     time.Second,
+		DisableRedirects: true,
+		ReadYourWrites:   p.ReadYourWrites,
+	})
+	if err != nil {
+		// Not repeated: it may hold what the environment does.
+		return nil, fmt.Errorf("%w: the environment of the controller has a VAULT_ variable that the library of Vault cannot read: remove it", providers.ErrUnavailable)
+	}
+	made.ClearToken()
+	made.SetHeaders(header)
+	made.SetWrappingLookupFunc(func(string, string) string { return "" })
+	return made, nil
+}
+
+// as returns the client for one token and namespace. It is a copy, so that
+// those of other requests stay as they are; connections are shared.
+func (c *client) as(namespace string, token providers.Value) *api.Client {
+	mine := c.api.WithNamespace(namespace)
+	mine.SetToken(string(token.Bytes()))
+	return mine
+}
+
+// errTooLarge says that an answer is larger than maxBody.
+var errTooLarge = errors.New("answer is too large")
+
+// limited bounds what is read of an answer, which the library does not.
+type limited struct{ http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (l limited) RoundTrip(r *http.Request) (*http.Response, error) {
+	got, err := l.RoundTripper.RoundTrip(r)
+	if err == nil {
+		got.Body = &limitedBody{ReadCloser: got.Body, left: maxBody}
+	}
+	return got, err //nolint:wrapcheck // as the transport says it
+}
+
+type limitedBody struct {
+	io.ReadCloser
+	left int
+}
+
+// Read implements io.Reader.
+func (b *limitedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= n; b.left < 0 {
+		return 0, errTooLarge
+	}
+	return n, err
 }
 
 // headers returns those that every request has.
 func headers(p *esv1.VaultProvider) (http.Header, error) {
-	h := http.Header{"X-Vault-Request": {"true"}} // a Vault Agent may insist on it
+	h := http.Header{api.RequestHeaderName: {"true"}} // a Vault Agent may insist on it
 	if p.ForwardInconsistent {
-		h.Set("X-Vault-Inconsistent", "forward-active-node")
+		h.Set(api.HeaderInconsistent, "forward-active-node")
 	}
 	for name, value := range p.Headers {
 		canonical := http.CanonicalHeaderKey(name)
 		if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
 			return nil, fmt.Errorf("spec.provider.vault.headers: %w: %q is no header of HTTP", providers.ErrInvalid, name)
 		}
-		if slices.Contains([]string{"X-Vault-Token", "X-Vault-Namespace", "X-Vault-Index", "X-Vault-Request", "Host", "Content-Length"}, canonical) {
+		if slices.Contains([]string{api.AuthHeaderName, api.NamespaceHeaderName, api.HeaderIndex, api.RequestHeaderName, "Host", "Content-Length"}, canonical) {
 			return nil, fmt.Errorf("spec.provider.vault.headers: %w: %s is set by other fields of the store", providers.ErrInvalid, canonical)
 		}
 		h.Set(name, value)
@@ -176,25 +235,17 @@ type auth struct {
 // that is not from Vault is an error, so that no proxy can say that a secret
 // is gone.
 func (c *client) do(ctx context.Context, q request) (answer, error) {
-	sent, err := c.build(ctx, q)
-	if err != nil {
-		return answer{}, err
+	got, err := c.send(ctx, q)
+	if got != nil {
+		defer got.Body.Close()
 	}
-	got, err := c.http.Do(sent)
-	if err != nil {
+	if refused := new(api.ResponseError); err != nil && !errors.As(err, &refused) {
 		return answer{}, c.unreached(ctx, err)
 	}
-	defer got.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(got.Body, maxBody+1))
-	if err != nil {
-		return answer{}, c.unreached(ctx, err)
-	}
+	body, err := io.ReadAll(got.Body)
 	defer clear(body)
-	if len(body) > maxBody {
-		return answer{}, fmt.Errorf("%w: Vault at %s answers with more than %d MiB", providers.ErrInvalid, c.address, maxBody>>20)
-	}
-	if index := got.Header.Get("X-Vault-Index"); index != "" {
-		c.index.Store(index)
+	if err != nil {
+		return answer{}, c.unreached(ctx, err)
 	}
 	a := answer{status: got.StatusCode, wait: retryAfter(got.Header)}
 	if err := json.Unmarshal(body, &a); err != nil && (a.status == http.StatusOK || a.status == http.StatusNotFound) {
@@ -203,40 +254,39 @@ func (c *client) do(ctx context.Context, q request) (answer, error) {
 	return a, nil
 }
 
-func (c *client) build(ctx context.Context, q request) (*http.Request, error) {
-	var body io.Reader
+// send has the library send q. Its raw methods give the JSON of a secret as it
+// is; the others round numbers, and drop the status.
+func (c *client) send(ctx context.Context, q request) (*api.Response, error) {
+	logical := c.as(q.namespace, q.token).Logical()
+	switch q.method {
+	case http.MethodGet:
+		return logical.ReadRawWithDataWithContext(ctx, q.path, q.query) //nolint:wrapcheck // do says it in our words
+	case http.MethodDelete:
+		return logical.DeleteRawWithContext(ctx, q.path) //nolint:wrapcheck // as above
+	}
+	var body []byte
 	if q.body != nil {
-		encoded, err := json.Marshal(q.body)
-		if err != nil {
-			return nil, fmt.Errorf("%w: what is to be sent has no form as JSON", providers.ErrInvalid)
+		var err error
+		if body, err = json.Marshal(q.body); err != nil {
+			return nil, errNoJSON
 		}
-		body = bytes.NewReader(encoded)
 	}
-	target := *c.base
-	target.Path = strings.TrimSuffix(c.base.Path, "/") + "/v1/" + q.path
-	target.RawPath = ""
-	target.RawQuery = q.query.Encode()
-	sent, err := http.NewRequestWithContext(ctx, q.method, target.String(), body)
-	if err != nil {
-		return nil, fmt.Errorf("%w: no request can be made for %s", providers.ErrInvalid, q.path)
-	}
-	maps.Copy(sent.Header, c.header)
-	if index, ok := c.index.Load().(string); ok && c.readYourWrites {
-		sent.Header.Set("X-Vault-Index", index)
-	}
-	if token := q.token.Bytes(); len(token) > 0 {
-		sent.Header.Set("X-Vault-Token", string(token))
-	}
-	if q.namespace != "" {
-		sent.Header.Set("X-Vault-Namespace", q.namespace)
-	}
-	return sent, nil
+	return logical.WriteRawWithContext(ctx, q.path, body) //nolint:wrapcheck // as above
 }
+
+// errNoJSON says that what is to be sent has no form as JSON.
+var errNoJSON = errors.New("no form as JSON")
 
 // unreached says why there was no answer, in our words.
 func (c *client) unreached(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("request to Vault at %s: %w", c.address, ctx.Err())
+	}
+	switch {
+	case errors.Is(err, errNoJSON):
+		return fmt.Errorf("%w: what is to be sent has no form as JSON", providers.ErrInvalid)
+	case errors.Is(err, errTooLarge):
+		return fmt.Errorf("%w: Vault at %s answers with more than %d MiB", providers.ErrInvalid, c.address, maxBody>>20)
 	}
 	return fmt.Errorf("%w: Vault at %s: %s", providers.ErrUnavailable, c.address, egress.Why(err, requestTimeout))
 }

@@ -92,10 +92,13 @@ func TestReadAnswers(t *testing.T) {
 }
 
 func TestReadSends(t *testing.T) {
-	t.Setenv("VAULT_TOKEN", "from-the-environment")
-	t.Setenv("VAULT_ADDR", "http://127.0.0.1:1")
-	t.Setenv("VAULT_NAMESPACE", "from-the-environment")
-	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
+	for name, value := range map[string]string{
+		"VAULT_TOKEN": "from-the-environment", "VAULT_ADDR": "http://127.0.0.1:1", "VAULT_AGENT_ADDR": "http://127.0.0.1:1", "VAULT_NAMESPACE": "from-the-environment",
+		"VAULT_HEADERS": `{"X-Team":"from-the-environment"}`, "VAULT_WRAP_TTL": "1m", "VAULT_MFA": "a:b", "VAULT_RATE_LIMIT": "0.001:1", "VAULT_CLIENT_TIMEOUT": "1ns",
+		"VAULT_PROXY_ADDR": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1",
+	} {
+		t.Setenv(name, value)
+	}
 	var got *http.Request
 	server := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		got = r.Clone(context.WithoutCancel(r.Context()))
@@ -115,7 +118,7 @@ func TestReadSends(t *testing.T) {
 	if want := "/below/v1/secret/data/a%20b%3Fc?version=2"; got.RequestURI != want {
 		t.Errorf("URL: got %s, want %s", got.RequestURI, want)
 	}
-	for name, want := range map[string]string{"X-Vault-Token": staticToken, "X-Vault-Namespace": "team-a", "X-Vault-Request": "true"} {
+	for name, want := range map[string]string{"X-Vault-Token": staticToken, "X-Vault-Namespace": "team-a", "X-Vault-Request": "true", "X-Team": "", "X-Vault-Wrap-Ttl": "", "X-Vault-Mfa": ""} {
 		if got := got.Header.Get(name); got != want {
 			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
@@ -252,7 +255,7 @@ func openAppRole(t *testing.T, a *approle) (providers.Reader, *answers) {
 	return r, server
 }
 
-const login, lookup, read = "POST /v1/auth/approle/login", "GET /v1/auth/token/lookup-self", "GET /v1/secret/data/app"
+const login, lookup, read = "PUT /v1/auth/approle/login", "GET /v1/auth/token/lookup-self", "GET /v1/secret/data/app"
 
 func TestOneLoginForManyReads(t *testing.T) {
 	r, server := openAppRole(t, &approle{ttl: 3600})
