@@ -29,6 +29,9 @@ func Ambient() aws.CredentialsProvider {
 			keys = c.Credentials
 		}
 		got, err := keys.Retrieve(ctx)
+		if code(err) != "" || ctx.Err() != nil { // someone answered, and it is not that there is no identity
+			return aws.Credentials{}, own("the controller's own identity: %w", classify(ctx, err, "AWS"))
+		}
 		if err != nil {
 			return aws.Credentials{}, own("%w: AWS gives the controller no identity of its own: set auth, or give it a role", providers.ErrDenied)
 		}

@@ -54,7 +54,7 @@ func open(ctx context.Context, e Endpoints, config providers.Config) (providers.
 	if !config.Ambient {
 		ambient = nil
 	}
-	keys, err := newCredentials(p, config.References, stsAt{web: web, region: p.Region, endpoint: e.STS}, ambient)
+	keys, err := newCredentials(config, stsAt{web: web, region: p.Region, endpoint: e.STS}, ambient)
 	if err != nil {
 		return nil, err
 	}
@@ -98,6 +98,7 @@ func checkServed(p *esv1.AWSProvider) error {
 	if !regions.MatchString(p.Region) {
 		return fmt.Errorf("spec.provider.aws.region: %w: %q is no region, such as eu-central-1", providers.ErrInvalid, p.Region)
 	}
+	tags := p.SessionTagsPolicy == esv1.AWSSessionTagsSimple || p.SessionTagsPolicy == esv1.AWSSessionTagsCustom
 	for _, setting := range []struct {
 		field string
 		set   bool
@@ -106,9 +107,9 @@ func checkServed(p *esv1.AWSProvider) error {
 		{"externalID", p.ExternalID != "" && p.Role == "", "it goes with role, which is empty"},
 		{"sessionTags", len(p.SessionTags) > 0 && p.Role == "", "they go with role, which is empty"},
 		{"transitiveTagKeys", len(p.TransitiveTagKeys) > 0 && p.Role == "", "they go with role, which is empty"},
-		// One session would no longer serve all who use the store.
-		{"sessionTagsPolicy", p.SessionTagsPolicy != "" && p.SessionTagsPolicy != "None", "it is not supported; use sessionTags"},
-		{"customSessionTags", len(p.CustomSessionTags) > 0, "it is not supported; use sessionTags"},
+		{"sessionTagsPolicy", !tags && p.SessionTagsPolicy != "" && p.SessionTagsPolicy != esv1.AWSSessionTagsNone, "use None, Simple or Custom"},
+		{"sessionTagsPolicy", tags && p.Role == "", "the tags go with role, which is empty"},
+		{"customSessionTags", len(p.CustomSessionTags) > 0 && p.SessionTagsPolicy != esv1.AWSSessionTagsCustom, "they go with sessionTagsPolicy Custom"},
 	} {
 		if setting.set {
 			return fmt.Errorf("spec.provider.aws.%s: %w: %s", setting.field, providers.ErrInvalid, setting.why)

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -57,7 +59,8 @@ func own(format string, args ...any) error { return ownError{fmt.Errorf(format, 
 // key, a ServiceAccount's role or, unless it is nil, the ambient identity, and
 // then one role after the other. They are kept until shortly before their end, and asked for once however many
 // goroutines want them.
-func newCredentials(p *esv1.AWSProvider, refs providers.References, s stsAt, ambient aws.CredentialsProvider) (*aws.CredentialsCache, error) {
+func newCredentials(config providers.Config, s stsAt, ambient aws.CredentialsProvider) (*aws.CredentialsCache, error) {
+	p, refs := config.Provider.AWS, config.References
 	var keys aws.CredentialsProvider
 	switch {
 	case p.Auth.JWT != nil && p.Auth.JWT.ServiceAccountRef != nil:
@@ -76,7 +79,11 @@ func newCredentials(p *esv1.AWSProvider, refs providers.References, s stsAt, amb
 		keys = cached(assume(in, s.client(keys), fmt.Sprintf("additionalRoles[%d]", i)))
 	}
 	if p.Role != "" {
-		keys = cached(assume(lastRole(p), s.client(keys), "role"))
+		in, err := lastRole(p, config.Store)
+		if err != nil {
+			return nil, err
+		}
+		keys = cached(assume(in, s.client(keys), "role"))
 	}
 	if last, ok := keys.(*aws.CredentialsCache); ok {
 		return last, nil
@@ -151,15 +158,42 @@ func webIdentity(ref esv1.ServiceAccountSelector, refs providers.References, s s
 
 // lastRole is how role is assumed: the settings that go with it are for no
 // role before it, as in External Secrets.
-func lastRole(p *esv1.AWSProvider) sts.AssumeRoleInput {
+func lastRole(p *esv1.AWSProvider, store providers.Store) (sts.AssumeRoleInput, error) {
 	in := sts.AssumeRoleInput{RoleArn: &p.Role, RoleSessionName: aws.String(sessionName), TransitiveTagKeys: p.TransitiveTagKeys}
 	if p.ExternalID != "" {
 		in.ExternalId = &p.ExternalID
 	}
-	for _, t := range p.SessionTags {
+	tags, err := sessionTags(p, store)
+	for _, t := range tags {
 		in.Tags = append(in.Tags, types.Tag{Key: &t.Key, Value: &t.Value})
 	}
-	return in
+	return in, err
+}
+
+// sessionTags are those of the spec, and those that sessionTagsPolicy adds.
+// Nothing that is in the spec changes what the controller says about a store.
+func sessionTags(p *esv1.AWSProvider, store providers.Store) ([]esv1.AWSTag, error) {
+	tags := slices.Clone(p.SessionTags)
+	if p.SessionTagsPolicy == esv1.AWSSessionTagsCustom {
+		for _, key := range slices.Sorted(maps.Keys(p.CustomSessionTags)) {
+			if value := p.CustomSessionTags[key]; key != "" && value != "" { // left out in External Secrets, too
+				tags = append(tags, esv1.AWSTag{Key: key, Value: value})
+			}
+		}
+	}
+	if p.SessionTagsPolicy == esv1.AWSSessionTagsSimple || p.SessionTagsPolicy == esv1.AWSSessionTagsCustom {
+		tags = append(tags, esv1.AWSTag{Key: "esoNamespace", Value: store.Namespace}, esv1.AWSTag{Key: "esoStoreName", Value: store.Name}, esv1.AWSTag{Key: "esoStoreKind", Value: store.Kind})
+	}
+	seen := map[string]bool{}
+	for _, t := range tags {
+		// AWS compares keys without case, and says which is twice in no way
+		// that could be repeated.
+		if key := strings.ToLower(t.Key); seen[key] {
+			return nil, fmt.Errorf("spec.provider.aws.sessionTags: %w: key %q is there twice, or set by sessionTagsPolicy: remove one", providers.ErrInvalid, t.Key)
+		}
+		seen[strings.ToLower(t.Key)] = true
+	}
+	return tags, nil
 }
 
 // assume trades credentials for a session of a role.

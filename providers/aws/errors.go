@@ -54,6 +54,9 @@ var classes = map[string]error{
 	"InvalidKeyId": providers.ErrInvalid, "InvalidFilterKey": providers.ErrInvalid, "InvalidFilterValue": providers.ErrInvalid,
 	"InvalidFilterOption": providers.ErrInvalid, "InvalidResourceId": providers.ErrNotFound, "UnsupportedParameterType": providers.ErrInvalid,
 	"MalformedPolicyDocumentException": providers.ErrInvalid, "ParameterLimitExceeded": providers.ErrInvalid, "PoliciesLimitExceededException": providers.ErrInvalid,
+	"InvalidPolicyTypeException": providers.ErrInvalid, "InvalidPolicyAttributeException": providers.ErrInvalid, "IncompatiblePolicyException": providers.ErrInvalid,
+	"ParameterPatternMismatchException": providers.ErrInvalid, "HierarchyTypeMismatch": providers.ErrInvalid, "HierarchyLevelLimitExceededException": providers.ErrInvalid,
+	"MalformedPolicyDocument": providers.ErrInvalid, "PackedPolicyTooLarge": providers.ErrInvalid,
 }
 
 // code returns the code of an error that AWS gave, or an empty one.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -47,10 +48,13 @@ func (p *parameters) Write(ctx context.Context, to providers.Target, v providers
 			return fmt.Errorf("write parameter %q: %w", name, err)
 		}
 	}
-	if fresh || !v.Equal(old) {
-		if err := p.put(ctx, name, v, settings, fresh); err != nil {
-			return fmt.Errorf("write parameter %q: %w", name, err)
-		}
+	if fresh {
+		err = p.create(ctx, name, v, settings)
+	} else {
+		err = p.change(ctx, name, v, settings, v.Equal(old))
+	}
+	if err != nil {
+		return fmt.Errorf("write parameter %q: %w", name, err)
 	}
 	if fresh || contains(tags, settings.Tags) {
 		return nil
@@ -78,11 +82,51 @@ func (p *parameters) ours(ctx context.Context, to providers.Target) (providers.V
 	return v, tags, nil
 }
 
-func (p *parameters) put(ctx context.Context, name string, v providers.Value, settings parameterSettings, fresh bool) error {
-	in := &ssm.PutParameterInput{Name: &name, Value: aws.String(string(v.Bytes())), Type: settings.SecretType, Tier: settings.Tier.Type}
+func (p *parameters) create(ctx context.Context, name string, v providers.Value, settings parameterSettings) error {
+	in := settings.put(name, v)
 	if in.Type == "" {
 		in.Type = types.ParameterTypeString
 	}
+	tags := maps.Clone(settings.Tags)
+	if tags == nil {
+		tags = map[string]string{}
+	}
+	tags[providers.ManagedBy] = providers.ManagedByValue
+	in.Tags = parameterTags(tags) // AWS takes them only of a new one
+	_, err := send(ctx, p.account, p.client.PutParameter, in)
+	return err
+}
+
+// change overwrites a parameter, unless value and settings are the same. What
+// the settings do not say stays as it is: AWS would take its own defaults.
+func (p *parameters) change(ctx context.Context, name string, v providers.Value, settings parameterSettings, same bool) error {
+	if same && settings.empty() {
+		return nil
+	}
+	now, err := p.describeOne(ctx, name)
+	if err != nil && !errors.Is(err, providers.ErrDenied) { // without the right to look, it is written with what is said
+		return err
+	}
+	if same && now != nil && !settings.differ(now) {
+		return nil
+	}
+	in := settings.put(name, v)
+	in.Overwrite = aws.Bool(true)
+	if now != nil && in.Type == "" {
+		in.Type = now.Type
+	}
+	if now != nil && in.KeyId == nil && in.Type == types.ParameterTypeSecureString && now.Type == in.Type {
+		in.KeyId = now.KeyId
+	}
+	if now != nil && in.Tier == "" {
+		in.Tier = now.Tier
+	}
+	_, err = send(ctx, p.account, p.client.PutParameter, in)
+	return err
+}
+
+func (settings parameterSettings) put(name string, v providers.Value) *ssm.PutParameterInput {
+	in := &ssm.PutParameterInput{Name: &name, Value: aws.String(string(v.Bytes())), Type: settings.SecretType, Tier: settings.Tier.Type}
 	if settings.KMSKeyID != "" {
 		in.KeyId = &settings.KMSKeyID
 	}
@@ -92,18 +136,49 @@ func (p *parameters) put(ctx context.Context, name string, v providers.Value, se
 	if len(settings.Tier.Policies) > 0 {
 		in.Policies = aws.String(string(settings.Tier.Policies))
 	}
-	if fresh {
-		tags := maps.Clone(settings.Tags)
-		if tags == nil {
-			tags = map[string]string{}
-		}
-		tags[providers.ManagedBy] = providers.ManagedByValue
-		in.Tags = parameterTags(tags) // AWS takes them only of a new one
-	} else {
-		in.Overwrite = aws.Bool(true)
+	return in
+}
+
+// empty reports whether nothing is said but, maybe, tags.
+func (settings parameterSettings) empty() bool {
+	return settings.SecretType == "" && settings.KMSKeyID == "" && settings.Description == "" && settings.Tier.Type == "" && len(settings.Tier.Policies) == 0
+}
+
+// differ reports whether a parameter has other settings than these.
+func (settings parameterSettings) differ(now *types.ParameterMetadata) bool {
+	other := func(wanted, have string) bool { return wanted != "" && wanted != have }
+	return other(string(settings.SecretType), string(now.Type)) || other(settings.KMSKeyID, aws.ToString(now.KeyId)) ||
+		other(settings.Description, aws.ToString(now.Description)) || other(string(settings.Tier.Type), string(now.Tier)) ||
+		len(settings.Tier.Policies) > 0 && !samePolicies(settings.Tier.Policies, now.Policies)
+}
+
+// samePolicies compares what they say, and not how it is spelled.
+func samePolicies(wanted json.RawMessage, have []types.ParameterInlinePolicy) bool {
+	var left, right []any
+	if json.Unmarshal(wanted, &left) != nil {
+		return false // AWS says what is wrong with them
 	}
-	_, err := send(ctx, p.account, p.client.PutParameter, in)
-	return err
+	for _, p := range have {
+		var one any
+		if json.Unmarshal([]byte(aws.ToString(p.PolicyText)), &one) != nil {
+			return false
+		}
+		right = append(right, one)
+	}
+	return reflect.DeepEqual(left, right)
+}
+
+// describeOne returns the settings of a parameter, without its value.
+func (p *parameters) describeOne(ctx context.Context, name string) (*types.ParameterMetadata, error) {
+	out, err := send(ctx, p.account, p.client.DescribeParameters, &ssm.DescribeParametersInput{
+		ParameterFilters: []types.ParameterStringFilter{{Key: aws.String("Name"), Option: aws.String("Equals"), Values: []string{name}}}})
+	if err != nil {
+		return nil, err
+	}
+	if len(out.Parameters) != 1 {
+		return nil, fmt.Errorf("%w: %s describes %d parameters of that name", providers.ErrUnavailable, p.service, len(out.Parameters))
+	}
+	return &out.Parameters[0], nil
 }
 
 func parameterTags(tags map[string]string) []types.Tag {

@@ -19,6 +19,8 @@ func (f parameterFilter) passes(p *parameter) (bool, error) {
 	case isTag:
 		got, ok := p.tags[key]
 		return ok && slices.Contains(f.Values, got), nil
+	case f.Key == "Name" && f.Option == "Equals":
+		return slices.Contains(f.Values, p.name), nil
 	case f.Key == "Path":
 		return slices.ContainsFunc(f.Values, func(path string) bool {
 			rest, ok := strings.CutPrefix(p.name, strings.TrimSuffix(path, "/")+"/")
@@ -36,6 +38,8 @@ type describeParametersIn struct {
 
 type parameterEntry struct {
 	Name, Type, ARN, Tier, KeyId string
+	Description                  string            `json:",omitempty"`
+	Policies                     []parameterPolicy `json:",omitempty"`
 	Version                      int
 }
 
@@ -56,7 +60,8 @@ next:
 				continue next
 			}
 		}
-		all = append(all, parameterEntry{Name: name, Type: p.kind, ARN: c.parameterARN(name), Tier: p.tier, KeyId: p.keyID, Version: len(p.values)})
+		all = append(all, parameterEntry{Name: name, Type: p.kind, ARN: c.parameterARN(name), Tier: p.tier, KeyId: p.keyID, Version: len(p.values),
+			Description: p.about, Policies: p.policies})
 	}
 	size := in.MaxResults
 	if size <= 0 || size > 50 {

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -30,7 +31,11 @@ type parameter struct {
 	tags       map[string]string
 	keyID      string
 	tier       string
+	about      string
+	policies   []parameterPolicy
 }
+
+type parameterPolicy struct{ PolicyText, PolicyType, PolicyStatus string }
 
 // ciphertext stands for a SecureString that was read without WithDecryption.
 const ciphertext = "AQICAHh-ciphertext"
@@ -87,6 +92,8 @@ func (c *call) parameter(id string, decrypt bool) (parameterOut, error) {
 type putParameterIn struct {
 	Name, Value, Type string
 	KeyId, Tier       string
+	Description       string
+	Policies          string // a JSON list
 	Overwrite         bool
 	Tags              []tag
 }
@@ -117,6 +124,19 @@ func putParameter(c *call, in putParameterIn) (any, error) {
 	}
 	if p.keyID, p.tier = in.KeyId, in.Tier; p.tier == "" {
 		p.tier = "Standard"
+	}
+	if in.Description != "" {
+		p.about = in.Description
+	}
+	if in.Policies != "" {
+		var list []json.RawMessage
+		if err := json.Unmarshal([]byte(in.Policies), &list); err != nil || p.tier != "Advanced" {
+			return nil, fail("InvalidPolicyTypeException", "The policy type isn't supported, or the parameter is not in the advanced tier.")
+		}
+		p.policies = nil
+		for _, text := range list {
+			p.policies = append(p.policies, parameterPolicy{PolicyText: string(text), PolicyStatus: "Pending"})
+		}
 	}
 	p.values, p.changed = append(p.values, in.Value), time.Now()
 	return struct {

@@ -1,0 +1,22 @@
+package aws
+
+import (
+	"context"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/lockstep-dev/lockstep/providers"
+)
+
+// AssumeForTest returns the credentials that a store reads with.
+func AssumeForTest(ctx context.Context, e Endpoints, config providers.Config) (aws.Credentials, error) {
+	web, err := newHTTPClient(e.CA, false)
+	if err != nil {
+		return aws.Credentials{}, err
+	}
+	keys, err := newCredentials(config, stsAt{web: web, region: config.Provider.AWS.Region, endpoint: e.STS}, nil)
+	if err != nil {
+		return aws.Credentials{}, err
+	}
+	return keys.Retrieve(ctx)
+}
