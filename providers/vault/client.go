@@ -213,12 +213,14 @@ type request struct {
 	query                   url.Values
 	token                   providers.Value
 	body                    any
+	whole                   bool // the answer is to be kept as it came
 }
 
 // answer is what came back.
 type answer struct {
 	status   int
 	wait     time.Duration   // that Retry-After asks for
+	body     json.RawMessage // of a request that wants the whole
 	Data     json.RawMessage `json:"data"`
 	Auth     *auth           `json:"auth"`
 	Errors   []string        `json:"errors"` // never quoted: they may repeat what was sent
@@ -250,6 +252,9 @@ func (c *client) do(ctx context.Context, q request) (answer, error) {
 	a := answer{status: got.StatusCode, wait: retryAfter(got.Header)}
 	if err := json.Unmarshal(body, &a); err != nil && (a.status == http.StatusOK || a.status == http.StatusNotFound) {
 		return answer{}, fmt.Errorf("%w: what answers at %s with status %d is not Vault", providers.ErrUnavailable, c.address, a.status)
+	}
+	if q.whole {
+		a.body = slices.Clone(body)
 	}
 	return a, nil
 }

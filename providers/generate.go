@@ -1,0 +1,46 @@
+package providers
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Made is what a generator made.
+type Made struct {
+	Values map[string]Value
+	// Until is when the values end, so that others are needed; zero is never.
+	Until time.Time
+}
+
+// Generate makes values as spec says, which points to the spec of a kind of
+// generators.external-secrets.io. config.Provider is nil: what there is to know
+// stands in spec. The errors are those of this package, but never an
+// ErrNotFound: that there is nothing to make says of no secret that it is gone.
+type Generate func(ctx context.Context, spec any, config Config) (Made, error)
+
+// Generators maps a kind of generators.external-secrets.io to the backend that
+// makes its values.
+type Generators map[string]Generate
+
+// Object takes a JSON object apart: strings without their quotes, null as
+// nothing, anything else as it is spelled. It returns ErrInvalid, without a
+// word of the text, if that is something else.
+func Object(text []byte) (map[string]Value, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(text, &fields); err != nil || fields == nil {
+		return nil, fmt.Errorf("%w: it is no JSON object", ErrInvalid)
+	}
+	values := make(map[string]Value, len(fields))
+	for key, raw := range fields {
+		var plain string
+		switch {
+		case string(raw) == "null":
+		case json.Unmarshal(raw, &plain) != nil:
+			plain = string(raw)
+		}
+		values[key] = NewValue([]byte(plain))
+	}
+	return values, nil
+}
