@@ -179,3 +179,34 @@ func TestAmbientIsNotForOthers(t *testing.T) {
 		t.Errorf("Open with a Secret that is missing: got %v, and the controller's identity asked for: %v", err, asked)
 	}
 }
+
+// TestParameterKeepsItsSettings changes what is said, and keeps what is not.
+func TestParameterKeepsItsSettings(t *testing.T) {
+	a := server.Get(t)
+	w := writer(t, a, "ParameterStore", &conformance.References{})
+	canary, other := testenv.NewCanary(t), testenv.NewCanary(t)
+	steps := []struct {
+		reason, metadata string
+		value            *testenv.Canary
+		puts             int
+	}{
+		{"A parameter is made.", `{"secretType":"SecureString","kmsKeyID":"alias/a","description":"d","tier":{"type":"Advanced","policies":[{"Type":"NoChangeNotification","Version":"1.0","Attributes":{"After":"20","Unit":"Days"}}]}}`, canary, 1},
+		{"The same again is not written.", `{"secretType":"SecureString","kmsKeyID":"alias/a","description":"d","tier":{"type":"Advanced","policies":[{"Version":"1.0","Type":"NoChangeNotification","Attributes":{"Unit":"Days","After":"20"}}]}}`, canary, 0},
+		{"Nothing said is nothing changed.", `{}`, canary, 0},
+		{"Another description is.", `{"description":"e"}`, canary, 1},
+		{"Other policies are.", `{"tier":{"type":"Advanced","policies":[]}}`, canary, 1},
+		{"Another value is, with the key as it was.", `{}`, other, 1},
+		{"It has the type and the key that it had.", `{"secretType":"SecureString","kmsKeyID":"alias/a","description":"e","tier":{"type":"Advanced"}}`, other, 0},
+	}
+	for _, step := range steps {
+		resetCounts(t, a)
+		if err := w.Write(t.Context(), providers.Target{Path: "/kept"}, providers.NewValue([]byte(step.value.Value())), json.RawMessage(step.metadata)); err != nil {
+			t.Fatalf("%s\nWrite: %v", step.reason, err)
+		}
+		counts, err := a.Counts(t.Context())
+		if err != nil || counts["ssm:PutParameter"] != step.puts {
+			t.Errorf("%s\nWrite: got requests %v, %v, want %d ssm:PutParameter", step.reason, counts, err, step.puts)
+		}
+		mustRead(t, w, providers.Ref{Path: "/kept"}, step.value)
+	}
+}
