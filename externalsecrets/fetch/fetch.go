@@ -9,6 +9,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"time"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	"github.com/lockstep-dev/lockstep/providers"
@@ -70,6 +71,7 @@ type Result struct {
 	Values map[string]providers.Value // of a find or a generator, by name
 	Err    error
 }
+	At     time.Time // when the store was asked; zero if none was
 
 // A Plan is what an ExternalSecret needs.
 type Plan struct {

@@ -101,7 +101,7 @@ func (c *Controller) finalize(ctx context.Context, es *esv1.ExternalSecret) erro
 	if deletion(es) != esv1.DeletionDelete {
 		return nil
 	}
-	return classify(es, c.remove(ctx, es, targetName(es)))
+	return classify(es, 0, c.remove(ctx, es, targetName(es)))
 }
 
 // success gives Ready=True its words: those of the last read, or after a
@@ -154,6 +154,7 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 	}
 	started := changed(time.Now()) //nolint:forbidigo // creation times are of the real clock
 	b := ctrl.NewControllerManagedBy(mgr)
+	watch(c.queue)
 	for kind, obj := range map[string]client.Object{genv1.PasswordKind: &genv1.Password{}, genv1.UUIDKind: &genv1.UUID{}, genv1.SSHKeyKind: &genv1.SSHKey{}, genv1.FakeKind: &genv1.Fake{}} {
 		b = b.Watches(obj, c.generated(kind), started)
 	}

@@ -140,12 +140,17 @@ func interval(es *esv1.ExternalSecret) time.Duration {
 func (c *Controller) every(es *esv1.ExternalSecret) time.Duration {
 	now, m := time.Now(), c.memories.of(es) //nolint:forbidigo // the Loop has no clock of its own
 	if periodic(es) {
-		object, at := client.ObjectKeyFromObject(es), next(es, m)
+		at := next(es, m)
 		if at.Before(now) {
 			at = now
+	object := client.ObjectKeyFromObject(es)
+	var expected queue.Expectation
 		}
 		if at = m.windows.first(at); !at.IsZero() {
-			c.queue.Expect(object, at, interval(es))
+			expected = queue.Expectation{Due: at, Every: interval(es)}
+			if m.windows != nil {
+				expected.From = at
+			}
 			c.alarm.set(object, queue.Periodic, at.Sub(now))
 		}
 	}
@@ -153,6 +158,7 @@ func (c *Controller) every(es *esv1.ExternalSecret) time.Duration {
 	// the watch: look once more when the cache has had its time.
 	if es.Status.Target != nil && m.seen != es.Status.Target.UID && now.Sub(m.wrote) <= lag {
 		return lag + lag/10
+	c.queue.Expect(object, expected)
 	}
 	return 0
 }

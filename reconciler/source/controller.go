@@ -24,7 +24,7 @@ import (
 	"github.com/lockstep-dev/lockstep/reconciler"
 )
 
-// Controller reconciles GitRepositories. All fields but the last two are
+// Controller reconciles GitRepositories. The fields of the first block are
 // required.
 type Controller struct {
 	Client   client.Client
@@ -35,6 +35,9 @@ type Controller struct {
 
 	AllowHTTPCredentials bool // send credentials over http:// too
 	Workers              int  // repositories worked on at once; 0 means 4
+	// MaxGitSize is how many bytes the objects of one fetch may have, which are
+	// held in memory while it is made a tree of; 0 means DefaultMaxGitSize.
+	MaxGitSize int64
 
 	states states
 }

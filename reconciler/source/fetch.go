@@ -9,27 +9,42 @@ import (
 
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	"github.com/go-git/go-git/v5/storage/memory"
+
+	"github.com/lockstep-dev/lockstep/reconciler/source/pack"
 )
 
-// Limits of what a server may send.
-const (
-	maxPack     = 512 << 20 // bytes; GitHub warns of repositories above 1 GiB, whose newest commit is a part of that
-	maxInflated = 1 << 30   // bytes of all objects, which are held in memory while the tree is made
-	maxObjects  = 2_000_000 // of a history that is fetched for a pinned commit; the Linux kernel's newest commit has 100,000
-)
+// limits of what a server may send. What is inflated is held in memory until
+// the tree is made of it: a few MiB for the manifests of a large platform.
+func limits(inflated int64) pack.Limits {
+	if inflated <= 0 {
+		inflated = DefaultMaxGitSize
+	}
+	return pack.Limits{
+		Pack:     4 * inflated, // most of it files that are skipped
+		Inflated: inflated,
+		Object:   maxFile,
+		Skipped:  4 << 30,   // bytes; some seconds of work
+		Objects:  2_000_000, // of a history that is fetched for a pinned commit; the Linux kernel's newest commit has 100,000
+		Depth:    4095,      // Git's own
+	}
+}
+
+// DefaultMaxGitSize is how many bytes the objects of a fetch may have, if
+// nothing else is set.
+const DefaultMaxGitSize = 128 << 20
 
 // session is a conversation with a Git server about one repository: at most a
 // listing of its refs and one pack.
 type session struct {
 	transport.UploadPackSession
 	listed   *packp.AdvRefs
+	limits   pack.Limits
 	received int // objects in the pack
 }
 
@@ -69,9 +84,11 @@ func (s *session) fetch(ctx context.Context, t target, was *checkout) (*objects,
 	if err != nil {
 		return nil, err
 	}
-	if s.received, err = unpack(found, demux(request.Capabilities, answer)); err != nil {
-		return nil, err
+	result, err := pack.Read(demux(request.Capabilities, answer), found, s.limits)
+	if err != nil {
+		return nil, fmt.Errorf("read pack: %w", err)
 	}
+	s.received, found.skipped = result.Objects, result.Skipped > 0
 	if _, err := object.GetCommit(found, t.hash); errors.Is(err, plumbing.ErrObjectNotFound) {
 		return nil, &refError{fmt.Errorf("spec.ref.commit: %s: %w; push it, or name its branch in spec.ref.branch", t.hash, errNotReachable)}
 	}
@@ -114,7 +131,8 @@ func (s *session) request(t target, was *checkout) (*packp.UploadPackRequest, er
 // objects are those of a fetch, over those of the commit before.
 type objects struct {
 	*memory.Storage
-	known map[[sha1.Size]byte][]byte // content of files, by Git's name
+	known   map[[sha1.Size]byte][]byte // content of files, by Git's name
+	skipped bool                       // files were too large to keep
 }
 
 func newObjects(was *checkout) (*objects, error) {
@@ -138,10 +156,7 @@ func (o *objects) EncodedObject(kind plumbing.ObjectType, hash plumbing.Hash) (p
 	if err == nil || !known || kind != plumbing.BlobObject && kind != plumbing.AnyObject {
 		return found, err
 	}
-	blob := &plumbing.MemoryObject{}
-	blob.SetType(plumbing.BlobObject)
-	_, err = blob.Write(data)
-	return blob, err
+	return pack.NewObject(plumbing.BlobObject, data), nil
 }
 
 // demux takes the pack out of the server's stream, in which it may be wrapped.
@@ -156,51 +171,4 @@ func demux(agreed *capability.List, r io.Reader) io.Reader {
 	}
 }
 
-// unpack reads a pack. Each object's name is computed from its
-// content, so that what a name finds is what it names. It returns how many
-// there were.
-func unpack(into *objects, r io.Reader) (count int, err error) {
-	limits := &budget{}
-	limited := &io.LimitedReader{R: r, N: maxPack}
-	parser, err := packfile.NewParserWithStorage(packfile.NewScanner(limited), into, limits)
-	if err != nil {
-		return 0, fmt.Errorf("read pack: %w", err)
-	}
-	if _, err = parser.Parse(); err != nil {
-		if limited.N <= 0 {
-			return 0, fmt.Errorf("the server sends more than %d bytes: %w", maxPack, errTooLarge)
-		}
-		return 0, fmt.Errorf("read pack: %w", err)
-	}
-	return limits.count, nil
-}
-
-var errTooLarge = errors.New("the repository is too large")
-
-// budget is a packfile.Observer that ends the reading of a pack that would not
-// fit into memory, before it is there.
-type budget struct {
-	inflated int64
-	count    int
-}
-
-// OnHeader, OnInflatedObjectHeader, OnInflatedObjectContent and OnFooter
-// implement packfile.Observer.
-
-func (b *budget) OnHeader(count uint32) error {
-	if count > maxObjects {
-		return fmt.Errorf("the pack has %d objects, more than %d: %w", count, maxObjects, errTooLarge)
-	}
-	b.count = int(count)
-	return nil
-}
-
-func (b *budget) OnInflatedObjectHeader(_ plumbing.ObjectType, size, _ int64) error {
-	if b.inflated += size; b.inflated > maxInflated {
-		return fmt.Errorf("the objects have more than %d bytes: %w", maxInflated, errTooLarge)
-	}
-	return nil
-}
-
-func (b *budget) OnInflatedObjectContent(plumbing.Hash, int64, uint32, []byte) error { return nil }
-func (b *budget) OnFooter(plumbing.Hash) error                                       { return nil }
+var errTooLarge = pack.ErrTooLarge

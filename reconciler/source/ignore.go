@@ -33,6 +33,7 @@ type reader struct {
 	match   gitignore.Matcher
 	out     *collector
 	kept    []plumbing.EncodedObject // the commit, and every folder
+	seen    int                      // entries of folders
 }
 
 // read returns the files of a commit but for those that Flux leaves out by
@@ -131,8 +132,20 @@ func (r *reader) enter(hash plumbing.Hash, at []string) (*object.Tree, error) {
 		return nil, fmt.Errorf("read folder %q: %w", strings.Join(at, "/"), err)
 	}
 	r.kept = append(r.kept, raw)
-	return r.open(hash, at)
+	tree, err := r.open(hash, at)
+	if err != nil {
+		return nil, err
+	}
+	// The same folder may be in a repository a million times, for free.
+	if r.seen += len(tree.Entries) + 1; r.seen > maxEntries {
+		return nil, fmt.Errorf("%w: there are more than %d files and folders", errTooLarge, maxEntries)
+	}
+	return tree, nil
 }
+
+// maxEntries is how many files and folders a repository may have, with those
+// that are left out. The Linux kernel has 95,000.
+const maxEntries = 300_000
 
 // patterns collects the .sourceignore files, the outer before the inner.
 func (r *reader) patterns(hash plumbing.Hash, at []string) ([]gitignore.Pattern, error) {

@@ -16,6 +16,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 	"github.com/go-git/go-git/v5/storage/memory"
+
+	"github.com/lockstep-dev/lockstep/reconciler/source/pack"
 )
 
 // ErrNoBranch says that a repository has no such branch.
@@ -102,15 +104,7 @@ func (r *Repository) Fetch(ctx context.Context, branch string) (*memory.Storage,
 	}
 	defer func() { _ = answer.Close() }() // only read from
 	objects := memory.NewStorage()
-	limited := &io.LimitedReader{R: demux(request.Capabilities, answer), N: maxPack}
-	parser, err := packfile.NewParserWithStorage(packfile.NewScanner(limited), objects, &budget{})
-	if err != nil {
-		return nil, commit, fmt.Errorf("read pack: %w", err)
-	}
-	if _, err := parser.Parse(); err != nil {
-		if limited.N <= 0 {
-			return nil, commit, fmt.Errorf("the server sends more than %d bytes: %w", maxPack, errTooLarge)
-		}
+	if _, err := pack.Read(demux(request.Capabilities, answer), objects, limits(0)); err != nil {
 		return nil, commit, fmt.Errorf("read pack: %w", err)
 	}
 	return objects, commit, nil
@@ -169,11 +163,11 @@ func (r *Repository) Push(ctx context.Context, objects *memory.Storage, branch s
 			return err
 		}
 	}
-	var pack bytes.Buffer
-	if _, err := packfile.NewEncoder(&pack, objects, false).Encode(move.Objects, 0); err != nil {
+	var packed bytes.Buffer
+	if _, err := packfile.NewEncoder(&packed, objects, false).Encode(move.Objects, 0); err != nil {
 		return fmt.Errorf("pack the commit: %w", err)
 	}
-	request.Packfile = io.NopCloser(&pack)
+	request.Packfile = io.NopCloser(&packed)
 	report, err := s.ReceivePack(ctx, request)
 	if report != nil && report.Error() != nil {
 		return refused(report)

@@ -13,6 +13,8 @@ import (
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
 	gitssh "github.com/go-git/go-git/v5/plumbing/transport/ssh"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/lockstep-dev/lockstep/reconciler/source/pack"
 )
 
 // Keys of the Secret that spec.secretRef names. They are Flux's.
@@ -34,6 +36,7 @@ type remote struct {
 	auth      transport.AuthMethod
 	transport transport.Transport
 	close     func()
+	limits    pack.Limits
 }
 
 // credentials are the values of the Secret; nil if there is none.
@@ -45,7 +48,7 @@ func (r *remote) open() (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{UploadPackSession: s}, nil
+	return &session{UploadPackSession: s, limits: r.limits}, nil
 }
 
 // invalid says that the spec, or the Secret it names, cannot work as written.
@@ -61,6 +64,7 @@ type access struct {
 	timeout  time.Duration
 	insecure bool        // send credentials over http
 	proxy    credentials // address, username and password; none for no proxy
+	size     int64       // bytes that the objects of a fetch may have; 0 for the default
 }
 
 // newRemote checks the address and the credentials.
@@ -79,14 +83,20 @@ func newRemote(address string, c credentials, a access) (*remote, error) {
 	if endpoint.Proxy, err = proxyOptions(a.proxy); err != nil {
 		return nil, err
 	}
+	var r *remote
 	switch u.Scheme {
 	case "https", "http":
-		return newHTTP(endpoint, c, a.insecure)
+		r, err = newHTTP(endpoint, c, a.insecure)
 	case "ssh":
-		return newSSH(endpoint, c, a.timeout)
+		r, err = newSSH(endpoint, c, a.timeout)
 	default:
-		return nil, &invalid{reasonURL, fmt.Errorf("spec.url: %q is not a way to reach a repository: use https, http or ssh", u.Scheme)}
+		err = &invalid{reasonURL, fmt.Errorf("spec.url: %q is not a way to reach a repository: use https, http or ssh", u.Scheme)}
 	}
+	if err != nil {
+		return nil, err
+	}
+	r.limits = limits(a.size)
+	return r, nil
 }
 
 // Keys of the Secret that spec.proxySecretRef names, besides username and

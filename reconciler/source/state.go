@@ -10,7 +10,6 @@ import (
 	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -20,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/lockstep-dev/lockstep/reconciler"
+	"github.com/lockstep-dev/lockstep/reconciler/source/pack"
 )
 
 // state is what is remembered of a repository from one run to the next. Only
@@ -73,6 +73,7 @@ type fetching struct {
 	signers  credentials // of spec.verify
 	proxy    credentials
 	insecure bool
+	size     int64 // see Controller.MaxGitSize
 }
 
 // of names what, besides the commit, decides how the tree looks.
@@ -95,7 +96,7 @@ func (f fetching) ref() sourcev1.GitRepositoryRef {
 // pins a commit that is there already, with one if nothing changed, and with
 // two else.
 func (s *state) refresh(ctx context.Context, f fetching) (Snapshot, error) {
-	r, err := newRemote(f.Spec.URL, f.secret, access{timeout: timeout(f.GitRepository), insecure: f.insecure, proxy: f.proxy})
+	r, err := newRemote(f.Spec.URL, f.secret, access{timeout: timeout(f.GitRepository), insecure: f.insecure, proxy: f.proxy, size: f.size})
 	if err != nil {
 		return Snapshot{}, err
 	}
@@ -191,7 +192,7 @@ func (s *state) fetch(ctx context.Context, session *session, f fetching, t targe
 var errGap = errors.New("the new commit cannot be built on the old one")
 
 func gap(was *checkout, err error) error {
-	if was != nil && (errors.Is(err, plumbing.ErrObjectNotFound) || errors.Is(err, packfile.ErrReferenceDeltaNotFound)) {
+	if was != nil && (errors.Is(err, plumbing.ErrObjectNotFound) || errors.Is(err, pack.ErrNoBase)) {
 		return fmt.Errorf("%w: %w", errGap, err)
 	}
 	return err
@@ -236,7 +237,7 @@ func (c *Controller) secret(ctx context.Context, r *sourcev1.GitRepository, fiel
 
 // fetching reads all that the spec refers to.
 func (c *Controller) fetching(ctx context.Context, r *sourcev1.GitRepository) (fetching, error) {
-	f := fetching{GitRepository: r, insecure: c.AllowHTTPCredentials}
+	f := fetching{GitRepository: r, insecure: c.AllowHTTPCredentials, size: c.MaxGitSize}
 	var err error
 	if f.secret, err = c.secret(ctx, r, "spec.secretRef", r.Spec.SecretRef); err != nil {
 		return f, err
