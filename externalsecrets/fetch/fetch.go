@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"time"
+	"time"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	"github.com/lockstep-dev/lockstep/providers"
@@ -70,6 +71,7 @@ type Result struct {
 	Value  providers.Value
 	Values map[string]providers.Value // of a find or a generator, by name
 	Err    error
+	At     time.Time // when the store was asked; zero if none was
 }
 	At     time.Time // when the store was asked; zero if none was
 

@@ -13,6 +13,8 @@ import (
 type schedule struct {
 	minute, hour, day, month, weekday uint64
 	anyDay, anyWeekday                bool
+
+	every time.Duration // of @every, in place of all fields; 0 if it is not one
 }
 
 // descriptors are the schedules with a name.
@@ -26,8 +28,20 @@ var (
 	weekdayNames = strings.Fields("sun mon tue wed thu fri sat")
 )
 
-// parseSchedule reads five fields, or one of the descriptors.
+// shortest is the least that @every takes: what cron can say, too.
+const shortest = time.Minute
+
+// parseSchedule reads five fields, one of the descriptors, or @every and a
+// duration, which counts from the first of January 1970: the peer counts from
+// whenever it looks, and so never finds an edge.
 func parseSchedule(text string) (*schedule, error) {
+	if duration, ok := strings.CutPrefix(strings.TrimSpace(text), "@every "); ok {
+		every, err := time.ParseDuration(strings.TrimSpace(duration))
+		if err != nil || every < shortest {
+			return nil, fmt.Errorf("%q: @every takes a duration of %s or more, such as @every 2h", text, shortest)
+		}
+		return &schedule{every: every}, nil
+	}
 	if line, ok := descriptors[strings.TrimSpace(text)]; ok {
 		text = line
 	}
@@ -123,6 +137,10 @@ const years = 9
 
 // next is the first match after t; the zero time if there is none.
 func (s *schedule) next(t time.Time) time.Time {
+	if s.every > 0 {
+		past := time.Duration(t.UnixNano()) % s.every
+		return t.UTC().Add(s.every - past)
+	}
 	t = t.UTC().Truncate(time.Minute).Add(time.Minute)
 	for end := t.AddDate(years, 0, 0); t.Before(end); {
 		switch {

@@ -23,9 +23,23 @@ import (
 	"github.com/lockstep-dev/lockstep/reconciler"
 )
 
-// maxRetry is how soon to look again when something is missing or denied that
-// no watch tells about.
-const maxRetry = time.Minute
+// How soon to look again when something is missing or denied that no watch
+// tells about. The time doubles with each failure in a row, and is never longer
+// than the interval: what was just put right is seen soon, and what nobody puts
+// right costs little.
+const (
+	firstRetry = 15 * time.Second
+	lastRetry  = 5 * time.Minute
+)
+
+// retryAfter is how soon to look again after a number of failures.
+func retryAfter(es *esv1.ExternalSecret, failures int) time.Duration {
+	after := min(firstRetry<<min(failures, 8), lastRetry)
+	if every := interval(es); every > 0 {
+		after = min(after, every)
+	}
+	return after
+}
 
 // downRetry is how soon to look again at a store that is down. Its queue wakes
 // all who wait for it when it is back; this is for when it has forgotten.
@@ -33,7 +47,8 @@ const downRetry = 10 * time.Minute
 
 // classify turns a failure into an outcome of the Loop. The message of each
 // says what to do; the Secret stays as it is.
-func classify(es *esv1.ExternalSecret, err error) error {
+// failures is how many there were in a row before.
+func classify(es *esv1.ExternalSecret, failures int, err error) error {
 	var done *reconciler.Error
 	var throttled providers.Throttled
 	switch {
@@ -44,11 +59,7 @@ func classify(es *esv1.ExternalSecret, err error) error {
 	case errors.Is(err, queue.ErrDown):
 		return reconciler.Wait(esv1.ReasonSecretSyncedError, later(downRetry), err)
 	case waits(err):
-		after := maxRetry
-		if every := interval(es); every > 0 && every < after {
-			after = every
-		}
-		return reconciler.Wait(esv1.ReasonSecretSyncedError, later(after), err)
+		return reconciler.Wait(esv1.ReasonSecretSyncedError, later(retryAfter(es, failures)), err)
 	default:
 		return reconciler.Temporary(esv1.ReasonSecretSyncedError, err)
 	}

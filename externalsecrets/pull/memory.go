@@ -27,6 +27,9 @@ type memory struct {
 	seen  types.UID // of the target that the cache last showed
 	ready outcome   // of the last read or write
 
+	failures int    // to read or write, in a row
+	tried    string // what synced would have been, at the last of them; with the versions of the stores
+
 	windows *windows // of the spec; nil is any time
 
 	repairs int       // writes in a row against someone else's

@@ -2,6 +2,7 @@ package pull
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -75,7 +76,28 @@ func (c *Controller) apply(ctx context.Context, es *esv1.ExternalSecret) error {
 		err = r.write(ctx)
 	case nothing:
 	}
-	return classify(es, err)
+	return r.outcome(err)
+}
+
+// outcome is what the Loop is told. Others that read the same take along who
+// failed, and wake it if they find what it misses.
+func (r *run) outcome(err error) error {
+	if err == nil {
+		r.memory.failures, r.memory.tried = 0, ""
+		return nil
+	}
+	if errors.Is(err, reconciler.ErrPending) {
+		return err
+	}
+	err = classify(r.es, r.memory.failures, err)
+	r.memory.failures++
+	r.memory.tried = r.version()
+	var wait *reconciler.Error
+	errors.As(err, &wait)
+	if wait != nil && wait.After > 0 {
+		r.queue.Expect(client.ObjectKeyFromObject(r.es), queue.Expectation{Due: r.now.Add(wait.After), Every: wait.After, Failed: true})
+	}
+	return err
 }
 
 // versions identifies the stores of es as they are now.
@@ -105,7 +127,7 @@ func (r *run) refresh(ctx context.Context) error {
 	results, fresh := r.tickets.take(object, r.version())
 	if fresh != nil {
 		lane := r.lane()
-		r.queue.Submit(ctx, queue.Request{Object: object, Reads: r.plan.Stored(), Lane: lane}, func(results map[fetch.Read]fetch.Result) {
+		r.queue.Submit(ctx, queue.Request{Object: object, Reads: r.plan.Stored(), Lane: lane, Every: r.rhythm()}, func(results map[fetch.Read]fetch.Result) {
 			r.tickets.put(object, fresh, results)
 			r.alarm.set(object, lane, 0)
 		})
@@ -113,6 +135,7 @@ func (r *run) refresh(ctx context.Context) error {
 	if results == nil {
 		return reconciler.ErrPending
 	}
+	at := r.askedAt(results)
 	r.generate(ctx, results)
 	values, err := r.plan.Values(results, deletion(r.es) != esv1.DeletionRetain)
 	if err != nil {
@@ -130,8 +153,20 @@ func (r *run) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.refreshed(equality.Semantic.DeepEqual(before, r.es.Status.Target))
+	r.refreshed(at, equality.Semantic.DeepEqual(before, r.es.Status.Target))
 	return nil
+}
+
+// askedAt is when the store was asked for the oldest of results: the next read
+// counts from then, or values would get older than the interval.
+func (r *run) askedAt(results map[fetch.Read]fetch.Result) time.Time {
+	at := r.now
+	for _, result := range results {
+		if !result.At.IsZero() && result.At.Before(at) {
+			at = result.At
+		}
+	}
+	return at
 }
 
 // generate adds what generators make to what was read.
@@ -152,6 +187,8 @@ func (r *run) generate(ctx context.Context, results map[fetch.Read]fetch.Result)
 // lane is how urgent the reads are.
 func (r *run) lane() queue.Lane {
 	switch {
+	case r.memory.tried == r.version(): // and failed: nobody waits for this very moment
+		return queue.Periodic
 	case r.es.Status.RefreshTime.IsZero(), r.es.Status.SyncedResourceVersion != syncedVersion(r.es):
 		return queue.First
 	case !r.early && !due(r.es, r.memory, r.stores, r.now):
@@ -161,14 +198,26 @@ func (r *run) lane() queue.Lane {
 	}
 }
 
+// rhythm is how often the stores are read; 0 if only when something changes.
+func (r *run) rhythm() time.Duration {
+	switch {
+	case r.memory.failures > 0:
+		return retryAfter(r.es, r.memory.failures-1)
+	case periodic(r.es):
+		return interval(r.es)
+	default:
+		return 0
+	}
+}
+
 // refreshed notes that the stores were read. The status learns of it only now
 // and then if nothing else has changed: see docs/decisions.
-func (r *run) refreshed(same bool) {
-	r.memory.read = r.now
+func (r *run) refreshed(at time.Time, same bool) {
+	r.memory.read = at
 	version := syncedVersion(r.es)
 	last := r.es.Status.RefreshTime
-	if !same || last.IsZero() || r.es.Status.SyncedResourceVersion != version || r.now.Sub(last.Time) >= coarse(interval(r.es)) || !ready(r.es) {
-		r.es.Status.RefreshTime = &metav1.Time{Time: r.now}
+	if !same || last.IsZero() || r.es.Status.SyncedResourceVersion != version || at.Sub(last.Time) >= coarse(interval(r.es)) || !ready(r.es) {
+		r.es.Status.RefreshTime = &metav1.Time{Time: at}
 	}
 	r.es.Status.SyncedResourceVersion = version
 	r.memory.synced, r.memory.stores = version, r.stores

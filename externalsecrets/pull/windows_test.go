@@ -33,6 +33,9 @@ func TestWindows(t *testing.T) {
 		"Never":        {reason: "Some do not.", kind: "allow", schedule: "0 0 31 2 *", duration: "1h", now: "2026-03-01 00:00:00", want: "0001-01-01 00:00:00"},
 		"Sunday":       {reason: "Sunday is 0 and 7.", kind: "allow", schedule: "0 0 * * 7", duration: "1h", now: "2026-03-02 00:00:00", want: "2026-03-08 00:00:00"},
 		"Either":       {reason: "With two days, either counts.", kind: "allow", schedule: "0 0 13 * fri", duration: "1h", now: "2026-03-01 00:00:00", want: "2026-03-06 00:00:00"},
+		"Every":        {reason: "An interval counts from the first of January 1970.", kind: "allow", schedule: "@every 6h", duration: "1h", now: "2026-03-01 07:30:00", want: "2026-03-01 12:00:00"},
+		"EveryOpen":    {reason: "It opens a window, too.", kind: "allow", schedule: "@every 6h", duration: "2h", now: "2026-03-01 07:30:00", want: "2026-03-01 07:30:00"},
+		"EveryDenied":  {reason: "And may deny.", kind: "deny", schedule: "@every 90m", duration: "30m", now: "2026-03-01 00:10:00", want: "2026-03-01 00:30:00"},
 		"Steps":        {reason: "Steps and lists are known.", kind: "allow", schedule: "5,10-20/5 */6 * * *", duration: "1m", now: "2026-03-01 00:16:00", want: "2026-03-01 00:20:00"},
 	}
 	for name, tc := range cases {
@@ -52,7 +55,7 @@ func TestWindows(t *testing.T) {
 	}
 	for _, bad := range []esv1.SyncWindow{
 		{Schedule: "* * * *", Duration: "1h"}, {Schedule: "60 * * * *", Duration: "1h"}, {Schedule: "5-1 * * * *", Duration: "1h"}, {Schedule: "*/0 * * * *", Duration: "1h"},
-		{Schedule: "@every 1h", Duration: "1h"}, {Schedule: "@daily", Duration: "soon"}, {Schedule: "@daily", Duration: "-1h"}, {Schedule: "x * * * *", Duration: "1h"},
+		{Schedule: "@every soon", Duration: "1h"}, {Schedule: "@every 1s", Duration: "1h"}, {Schedule: "@daily", Duration: "soon"}, {Schedule: "@daily", Duration: "-1h"}, {Schedule: "x * * * *", Duration: "1h"},
 	} {
 		if _, err := newWindows(&esv1.SyncWindows{Kind: "allow", Windows: []esv1.SyncWindow{bad}}); !errors.Is(err, providers.ErrInvalid) {
 			t.Errorf("%+v: got %v, want ErrInvalid", bad, err)

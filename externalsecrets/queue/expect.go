@@ -20,28 +20,45 @@ type place struct {
 	read fetch.Read
 }
 
-// An expectation is when an object will want its reads again.
-type expectation struct {
+// An Expectation is when an object will want its reads again. The zero value
+// says that it will not.
+type Expectation struct {
+	Due   time.Time
+	Every time.Duration // how long from the last read to Due, about
+	From  time.Time     // not to be read before; zero is any time
+	// Failed says that the last read gave nothing: if another object gets an
+	// answer for the same, this one is woken for it at once.
+	Failed bool
+}
+
+// expected is an object that reads.
+type expected struct {
+	Expectation
 	places []place
-	due    time.Time // zero: not known
-	every  time.Duration
+	busy   bool      // it has asked, or was told to
+	since  time.Time // when it was to have been read; zero if never
 }
 
 // expectations are those of all objects, by object and by place.
 type expectations struct {
-	objects map[types.NamespacedName]*expectation
+	objects map[types.NamespacedName]*expected
 	places  map[place]map[types.NamespacedName]bool
 	lines   map[string]map[types.NamespacedName]bool
 }
 
-// Expect says that an object will ask for its reads again, so that others that
+// Expect says when an object will ask for its reads again, so that others that
 // ask a little sooner take it along: the same secret is read once for all, and
 // batches are full. It is about the reads of its last Submit.
-func (q *Queue) Expect(object types.NamespacedName, due time.Time, every time.Duration) {
+func (q *Queue) Expect(object types.NamespacedName, e Expectation) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if e := q.expected.objects[object]; e != nil {
-		e.due, e.every = due, every
+	known := q.expected.objects[object]
+	if known == nil {
+		return
+	}
+	known.Expectation, known.busy = e, false
+	if !e.Failed {
+		known.since = e.Due
 	}
 }
 
@@ -52,20 +69,38 @@ func (q *Queue) Forget(object types.NamespacedName) {
 	q.expected.remove(object)
 }
 
-// known remembers where an object reads.
-func (q *Queue) known(object types.NamespacedName, places []place) {
+// Overdue is by how much the most overdue read of all is: of one that is on
+// its way, waits in line, or fails. It is 0 if none is.
+func (q *Queue) Overdue(now time.Time) time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var most time.Duration
+	for _, e := range q.expected.objects {
+		if !e.since.IsZero() {
+			most = max(most, now.Sub(e.since))
+		}
+	}
+	return most
+}
+
+// asks remembers where an object reads, and that it does now.
+func (q *Queue) asks(object types.NamespacedName, places []place) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	x := &q.expected
 	if e := x.objects[object]; e != nil && slices.Equal(e.places, places) {
-		e.due = time.Time{}
+		e.busy = true
 		return
+	}
+	since := time.Now() //nolint:forbidigo // a line has the process's clock; tests have that of synctest
+	if e := x.objects[object]; e != nil && !e.since.IsZero() && e.since.Before(since) {
+		since = e.since
 	}
 	x.remove(object)
 	if x.objects == nil {
-		x.objects, x.places, x.lines = map[types.NamespacedName]*expectation{}, map[place]map[types.NamespacedName]bool{}, map[string]map[types.NamespacedName]bool{}
+		x.objects, x.places, x.lines = map[types.NamespacedName]*expected{}, map[place]map[types.NamespacedName]bool{}, map[string]map[types.NamespacedName]bool{}
 	}
-	x.objects[object] = &expectation{places: places}
+	x.objects[object] = &expected{places: places, busy: true, since: since}
 	for _, p := range places {
 		put(x.places, p, object)
 		put(x.lines, p.line, object)
@@ -97,51 +132,54 @@ func take[K comparable](m map[K]map[types.NamespacedName]bool, key K, object typ
 	}
 }
 
-// gather returns the objects that may as well be read now: those that want the
-// same, and where there are batches, those that come next.
-func (q *Queue) gather(from place, asker types.NamespacedName, batches bool) []types.NamespacedName {
-	if q.Wake == nil {
-		return nil
-	}
-	now := time.Now() //nolint:forbidigo // a line has the process's clock; tests have that of synctest
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	// Whoever wants the same before the asker does again would cost a read that
-	// this one saves.
-	var horizon time.Duration
-	if e := q.expected.objects[asker]; e != nil {
-		horizon = e.every
-	}
-	var all []types.NamespacedName
-	for object := range q.expected.places[from] {
-		if e := q.expected.objects[object]; e.may(now) || !e.due.IsZero() && e.due.Sub(now) <= horizon+horizon/10 {
+// within reports whether an object may be read now that is due within d.
+func (e *expected) within(d time.Duration, now time.Time) bool {
+	return !e.busy && !e.Due.IsZero() && e.Due.Sub(now) <= d && !now.Before(e.From)
+}
+
+// soon reports whether it is early enough to fill a batch with an object.
+func (e *expected) soon(now time.Time) bool {
+	return e.within(time.Duration(early*float64(e.Every)), now)
+}
+
+// same returns the objects that want the same as a call before it is asked for
+// again: each would cost a read that this one saves.
+func (x *expectations) same(p place, every time.Duration, now time.Time) (all []types.NamespacedName) {
+	for object := range x.places[p] {
+		if e := x.objects[object]; e.soon(now) || e.within(every+every/10, now) {
 			all = append(all, object)
 		}
-	}
-	if batches && len(all) < batchSize-1 {
-		all = append(all, q.next(from, batchSize-1-len(all), now)...)
-	}
-	for _, object := range all {
-		q.expected.objects[object].due = time.Time{} // once is enough
 	}
 	return all
 }
 
-// next returns up to n objects of a line that come next, but for those that
-// want the same as from.
-func (q *Queue) next(from place, n int, now time.Time) []types.NamespacedName {
-	var all []types.NamespacedName
-	for object := range q.expected.lines[from.line] {
-		if q.expected.objects[object].may(now) && !q.expected.places[from][object] {
-			all = append(all, object)
+// next returns objects of a line that come next, whose reads are n at most,
+// besides those that are sent already.
+func (x *expectations) next(line string, sent []*call, n int, now time.Time) []types.NamespacedName {
+	var candidates, all []types.NamespacedName
+	for object := range x.lines[line] {
+		if x.objects[object].soon(now) {
+			candidates = append(candidates, object)
 		}
 	}
-	slices.SortFunc(all, func(a, b types.NamespacedName) int {
-		return cmp.Or(q.expected.objects[a].due.Compare(q.expected.objects[b].due), cmp.Compare(a.String(), b.String()))
+	slices.SortFunc(candidates, func(a, b types.NamespacedName) int {
+		return cmp.Or(x.objects[a].Due.Compare(x.objects[b].Due), cmp.Compare(a.String(), b.String()))
 	})
-	return all[:min(n, len(all))]
-}
-
-func (e *expectation) may(now time.Time) bool {
-	return !e.due.IsZero() && e.due.Sub(now) <= time.Duration(early*float64(e.every))
+	reads := map[fetch.Read]bool{}
+	for _, c := range sent {
+		reads[c.read] = true
+	}
+	full := len(reads) + n
+	for _, object := range candidates {
+		if len(reads) >= full {
+			break
+		}
+		for _, p := range x.objects[object].places {
+			if p.line == line && p.read.Plain() {
+				reads[p.read] = true
+			}
+		}
+		all = append(all, object)
+	}
+	return all
 }

@@ -43,6 +43,7 @@ type line struct {
 	pace     *pace
 	breaker  breaker
 	stranded map[types.NamespacedName]bool // objects that failed because the store is down
+	shelf    shelf
 }
 
 // call is one read for all jobs that want it.
@@ -53,6 +54,8 @@ type call struct {
 	next    []*job // that came when it was sent already: they want an answer that is newer
 	urgent  Lane   // of next
 	running bool
+	sent    time.Time                     // when it was
+	wanted  map[types.NamespacedName]bool // objects that it is read for, besides jobs: they come for it later
 }
 
 func newLine(q *Queue, name string) *line {
@@ -84,35 +87,24 @@ func (l *line) add(read fetch.Read, lane Lane, j *job) {
 		go j.finish(read, fetch.Result{Err: err})
 		return
 	}
-	opened, batches := l.put(read, lane, j), l.batch > 1
+	if result, ok := l.shelf.take(read, j); ok {
+		l.mu.Unlock()
+		go j.finish(read, result)
+		return
+	}
+	l.put(read, lane, j)
 	l.mu.Unlock()
-	if opened && lane == Periodic {
-		others := l.queue.gather(place{l.name, read}, j.object, batches)
-		l.extend(len(others))
-		for _, object := range others {
-			l.queue.Wake(object, Periodic)
-		}
-	}
 }
 
-// extend keeps a window open until those who were woken for it have come.
-func (l *line) extend(others int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	more := min(time.Duration(others)*perObject, longest)
-	if l.timer != nil && len(l.waiting[First]) == 0 && more > 0 {
-		l.closes = l.closes.Add(more)
-		l.timer.Reset(time.Until(l.closes))
-	}
-}
-
-// put reports whether it opened a window.
-func (l *line) put(read fetch.Read, lane Lane, j *job) bool {
+func (l *line) put(read fetch.Read, lane Lane, j *job) {
 	c := l.calls[read]
 	switch {
+	case c != nil && c.running && c.serves(j):
+		c.jobs = append(c.jobs, j)
+		return
 	case c != nil && c.running:
 		c.next, c.urgent = append(c.next, j), min(c.urgent, lane)
-		return false
+		return
 	case c != nil:
 		c.jobs = append(c.jobs, j)
 		if lane < c.lane {
@@ -123,7 +115,13 @@ func (l *line) put(read fetch.Read, lane Lane, j *job) bool {
 	default:
 		l.enqueue(&call{read: read, lane: lane, jobs: []*job{j}})
 	}
-	return l.openWindow(lane)
+	l.openWindow(lane)
+}
+
+// serves reports whether the answer of a call that was sent is new enough for
+// a job.
+func (c *call) serves(j *job) bool {
+	return j.fresh > 0 && (c.wanted[j.object] || time.Since(c.sent) <= j.fresh)
 }
 
 func (l *line) enqueue(c *call) {
@@ -133,7 +131,7 @@ func (l *line) enqueue(c *call) {
 }
 
 // openWindow makes sure that the line sends what waits, soon.
-func (l *line) openWindow(lane Lane) bool {
+func (l *line) openWindow(lane Lane) {
 	wait := window
 	if lane == First {
 		wait = firstWindow
@@ -144,11 +142,10 @@ func (l *line) openWindow(lane Lane) bool {
 			l.timer.Reset(wait)
 			l.closes = closes
 		}
-		return false
+		return
 	}
 	l.closes = closes
 	l.timer = time.AfterFunc(wait, l.send)
-	return true
 }
 
 // send closes the window, and lets workers carry out what waits.
@@ -185,6 +182,7 @@ func (l *line) work(ctx context.Context) {
 		l.pace.wait(ctx)
 		reader, err := l.reader(ctx)
 		if calls := l.take(reader); len(calls) > 0 {
+			calls = l.takeAlong(calls)
 			l.finish(calls, carryOut(ctx, reader, err, calls))
 		}
 	}
@@ -230,25 +228,37 @@ func (l *line) take(reader providers.Reader) []*call {
 				break // one of them goes alone
 			}
 			l.waiting[lane] = l.waiting[lane][1:]
-			c.running = true
-			taken = append(taken, c)
+			taken = append(taken, c.send())
 		}
 	}
 	l.hire()
 	return taken
 }
 
+// send marks a call as being sent now.
+func (c *call) send() *call {
+	c.running, c.sent = true, time.Now() //nolint:forbidigo // a line has the process's clock; tests have that of synctest
+	return c
+}
+
 // finish hands out results, and puts back in line what was asked for again
 // meanwhile.
 func (l *line) finish(calls []*call, results []fetch.Result) {
+	for i, c := range calls {
+		results[i].At = c.sent
+		if results[i].Err == nil {
+			l.wantToo(c, l.queue.failing(place{l.name, c.read}))
+		}
+	}
 	l.mu.Lock()
 	l.judge(calls, results)
-	for _, c := range calls {
+	for i, c := range calls {
 		delete(l.calls, c.read)
 		if len(c.next) > 0 {
 			l.enqueue(&call{read: c.read, lane: c.urgent, jobs: c.next})
 			l.openWindow(c.urgent)
 		}
+		l.shelve(c, results[i])
 	}
 	refused := l.refuse()
 	l.mu.Unlock()
@@ -260,6 +270,7 @@ func (l *line) finish(calls []*call, results []fetch.Result) {
 	for _, r := range refused {
 		r()
 	}
+	l.tell(calls)
 }
 
 // copied gives each object values of its own: whoever reads owns the bytes.
@@ -267,7 +278,7 @@ func copied(r fetch.Result) fetch.Result {
 	if r.Err != nil {
 		return r
 	}
-	out := fetch.Result{Value: providers.NewValue(slices.Clone(r.Value.Bytes()))}
+	out := fetch.Result{At: r.At, Value: providers.NewValue(slices.Clone(r.Value.Bytes()))}
 	if r.Values != nil {
 		out.Values = make(map[string]providers.Value, len(r.Values))
 		for key, value := range r.Values {

@@ -35,11 +35,6 @@ const (
 const (
 	firstWindow = 5 * time.Millisecond
 	window      = 50 * time.Millisecond
-
-	// perObject is how much longer for each object that was woken to come along,
-	// and longest how much at most. They are read early, so nobody waits.
-	perObject = 2 * time.Millisecond
-	longest   = 2 * time.Second
 )
 
 // Stores opens stores for a Queue.
@@ -56,6 +51,18 @@ type Request struct {
 	Object types.NamespacedName
 	Reads  []fetch.Read
 	Lane   Lane
+
+	// Every is the interval of a Periodic read, 0 for all others: an answer
+	// will do that is a small part of it old.
+	Every time.Duration
+}
+
+// fresh is how old an answer may be.
+func (r Request) fresh() time.Duration {
+	if r.Lane != Periodic {
+		return 0
+	}
+	return min(r.Every/freshPart, freshAtMost)
 }
 
 // Queue reads from stores for many objects. Stores is required. It is safe for
@@ -75,7 +82,7 @@ type Queue struct {
 // Submit asks for the reads of an object, and returns at once. done is called
 // once, from another goroutine, with a result for each read.
 func (q *Queue) Submit(ctx context.Context, r Request, done func(map[fetch.Read]fetch.Result)) {
-	j := &job{object: r.Object, left: len(r.Reads), results: map[fetch.Read]fetch.Result{}, done: done}
+	j := &job{object: r.Object, fresh: r.fresh(), every: r.Every, left: len(r.Reads), results: map[fetch.Read]fetch.Result{}, done: done}
 	if j.left == 0 {
 		go done(j.results)
 		return
@@ -89,7 +96,7 @@ func (q *Queue) Submit(ctx context.Context, r Request, done func(map[fetch.Read]
 		}
 		places = append(places, place{name, read})
 	}
-	q.known(r.Object, places)
+	q.asks(r.Object, places)
 	for _, p := range places {
 		q.line(ctx, p.line, p.read.Store, r.Object.Namespace).add(p.read, r.Lane, j)
 	}
@@ -138,6 +145,8 @@ func (q *Queue) sweep() {
 // job is a Request on its way.
 type job struct {
 	object types.NamespacedName
+	fresh  time.Duration // how old its answers may be
+	every  time.Duration // its interval, if it is periodic
 	done   func(map[fetch.Read]fetch.Result)
 
 	mu      sync.Mutex

@@ -3,7 +3,9 @@ package apply
 import (
 	"context"
 	"fmt"
+	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -30,4 +32,22 @@ func (c *Client) Data(ctx context.Context, kind, namespace, name string) (map[st
 	default:
 		return nil, fmt.Errorf("kind %q cannot be read from: use ConfigMap or Secret", kind)
 	}
+}
+
+// ServiceAccount returns the annotations of a ServiceAccount.
+func (c *Client) ServiceAccount(ctx context.Context, namespace, name string) (map[string]string, error) {
+	var account corev1.ServiceAccount
+	if err := c.raw.Get().AbsPath("/api/v1/namespaces", namespace, "serviceaccounts", name).Do(ctx).Into(&account); err != nil {
+		return nil, err //nolint:wrapcheck // the caller says which field it is about
+	}
+	return account.Annotations, nil
+}
+
+// Token makes a token of a ServiceAccount, and says when it expires. No
+// audiences are those of the API server.
+func (c *Client) Token(ctx context.Context, namespace, name string, audiences []string, seconds int64) (string, time.Time, error) {
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: audiences, ExpirationSeconds: &seconds}}
+	request.APIVersion, request.Kind = "authentication.k8s.io/v1", "TokenRequest"
+	err := c.raw.Post().AbsPath("/api/v1/namespaces", namespace, "serviceaccounts", name, "token").Body(request).Do(ctx).Into(request)
+	return request.Status.Token, request.Status.ExpirationTimestamp.Time, err
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/lockstep-dev/lockstep/reconciler"
 	"github.com/lockstep-dev/lockstep/reconciler/apply"
+	"github.com/lockstep-dev/lockstep/reconciler/decrypt"
 	"github.com/lockstep-dev/lockstep/reconciler/source"
 )
 
@@ -48,6 +49,8 @@ type Controller struct {
 	DefaultServiceAccount string
 	// Plaintext says what to do about Secrets that are in clear in the source.
 	Plaintext Plaintext
+	// Decryption is what the platform owner says about spec.decryption.
+	Decryption decrypt.Settings
 
 	states  states
 	claims  claims

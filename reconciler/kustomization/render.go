@@ -49,9 +49,20 @@ func (r *run) render(ctx context.Context, tree fs.FS) error {
 		return err
 	}
 	was.secrets = secrets.values
+	opener, err := r.opener(ctx)
+	if err != nil {
+		return err
+	}
 	how := options(r.ks, vars)
 	how.Secret, how.FindPlaintext = secrets.names, r.Plaintext.of(r.ks) != Allow
+	if opener != nil {
+		how.Opener = opener
+	}
 	result, err := render.Render(tree, how)
+	if opener != nil {
+		secrets.values = append(secrets.values, opener.Values()...)
+		was.secrets = secrets.values
+	}
 	if errors.Is(err, render.ErrPath) {
 		return retry(r.ks, meta.ArtifactFailedReason, fmt.Errorf("spec.path: %w at revision %s: correct the path, or commit it", err, r.revision))
 	}

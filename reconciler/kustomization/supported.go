@@ -19,7 +19,6 @@ func supported(ks *kustomizev1.Kustomization) error {
 		set  bool
 		name string
 	}{
-		{s.Decryption != nil, "decryption"},
 		{s.KubeConfig != nil && s.KubeConfig.SecretRef == nil, "kubeConfig.configMapRef"},
 		{s.SourceRef.Kind != "GitRepository", "sourceRef.kind: " + s.SourceRef.Kind},
 	} {

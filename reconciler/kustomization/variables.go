@@ -2,10 +2,8 @@ package kustomization
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
-	"strings"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
@@ -14,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/lockstep-dev/lockstep/reconciler"
 	"github.com/lockstep-dev/lockstep/reconciler/render"
 )
 
@@ -25,17 +22,27 @@ type inputs []input
 type input struct {
 	ref     kustomizev1.SubstituteReference
 	version string // UID and resourceVersion; empty if it is not there
+	keys    bool   // it holds keys, not variables
+}
+
+// version identifies the present content of a Secret or ConfigMap without
+// reading it.
+func (r *run) version(ctx context.Context, kind, name string) (string, error) {
+	m := &metav1.PartialObjectMetadata{}
+	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
+	if err := r.Metadata.Get(ctx, client.ObjectKey{Namespace: r.ks.Namespace, Name: name}, m); err != nil {
+		return "", err //nolint:wrapcheck // the caller says which field it is about
+	}
+	return string(m.UID) + "/" + m.ResourceVersion, nil
 }
 
 func (r *run) inputs(ctx context.Context) (inputs, error) {
-	if r.ks.Spec.PostBuild == nil {
-		return nil, nil
+	in, err := r.keysInput(ctx)
+	if err != nil || r.ks.Spec.PostBuild == nil {
+		return in, err
 	}
-	var in inputs
 	for i, ref := range r.ks.Spec.PostBuild.SubstituteFrom {
-		m := &metav1.PartialObjectMetadata{}
-		m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(ref.Kind))
-		err := r.Metadata.Get(ctx, client.ObjectKey{Namespace: r.ks.Namespace, Name: ref.Name}, m)
+		version, err := r.version(ctx, ref.Kind, ref.Name)
 		switch {
 		case apierrors.IsNotFound(err) && ref.Optional:
 			in = append(in, input{ref: ref})
@@ -44,7 +51,7 @@ func (r *run) inputs(ctx context.Context) (inputs, error) {
 		case err != nil:
 			return nil, fmt.Errorf("look up %s %s/%s: %w", ref.Kind, r.ks.Namespace, ref.Name, err)
 		default:
-			in = append(in, input{ref, string(m.UID) + "/" + m.ResourceVersion})
+			in = append(in, input{ref: ref, version: version})
 		}
 	}
 	return in, nil
@@ -105,8 +112,12 @@ func (r *run) variables(ctx context.Context, in inputs) (vars map[string]string,
 	if err != nil {
 		return nil, from, retry(r.ks, meta.BuildFailedReason, err)
 	}
-	for i, input := range in {
-		if input.version == "" {
+	i := -1 // of spec.postBuild.substituteFrom
+	for _, input := range in {
+		if input.keys {
+			continue
+		}
+		if i++; input.version == "" {
 			continue
 		}
 		values, err := reader.Data(ctx, input.ref.Kind, r.ks.Namespace, input.ref.Name)
@@ -129,29 +140,4 @@ func (r *run) variables(ctx context.Context, in inputs) (vars map[string]string,
 		return nil, from, nil
 	}
 	return vars, from, nil
-}
-
-// shortest is the length in bytes below which a value is not looked for in
-// messages: a port or "yes" would blank out half of them.
-const shortest = 6
-
-// redact takes the values of Secrets out of an error that is on its way to a
-// condition. What is left keeps the loop's class, but not the chain.
-func (r *run) redact(err error) error {
-	if err == nil {
-		return nil
-	}
-	text := err.Error()
-	for _, secret := range r.state.rendered.secrets {
-		if len(secret) >= shortest {
-			text = strings.ReplaceAll(text, secret, "[secret]")
-		}
-	}
-	if text == err.Error() {
-		return err
-	}
-	if e, ok := errors.AsType[*reconciler.Error](err); ok {
-		return &reconciler.Error{Reason: e.Reason, After: e.After, Final: e.Final, Progress: e.Progress, Err: errors.New(text)}
-	}
-	return errors.New(text)
 }

@@ -64,6 +64,9 @@ func inputsOf(ks *kustomizev1.Kustomization) (refs []string) {
 	if kc := ks.Spec.KubeConfig; kc != nil && kc.SecretRef != nil {
 		refs = append(refs, "Secret/"+ks.Namespace+"/"+kc.SecretRef.Name)
 	}
+	if d := ks.Spec.Decryption; d != nil && d.SecretRef != nil {
+		refs = append(refs, "Secret/"+ks.Namespace+"/"+d.SecretRef.Name)
+	}
 	if ks.Spec.PostBuild != nil {
 		for _, s := range ks.Spec.PostBuild.SubstituteFrom {
 			refs = append(refs, s.Kind+"/"+ks.Namespace+"/"+s.Name)

@@ -24,6 +24,10 @@ type readOnly struct {
 	overlay map[string][]byte // files that stand in for those of the tree, by name within it
 	seen    Reads
 	refused error // the first file that must not be built with
+
+	opener Opener            // nil opens nothing
+	opened map[string][]byte // what it made of files
+	public map[string]bool   // files that go into ConfigMaps
 }
 
 var errReadOnly = errors.New("the source tree is read only")
@@ -81,6 +85,10 @@ func (r *readOnly) ReadFile(p string) ([]byte, error) {
 			return nil, fmt.Errorf("%s: %w", n, err)
 		}
 		r.seen.note(n, true, false, data)
+		if data, err = r.open(n, data); err != nil {
+			r.refused = cmp.Or(r.refused, err)
+			return nil, err
+		}
 	}
 	if err := refuseRemote(n, data); err != nil {
 		// kustomize takes an error here for "no such file" and goes on.

@@ -1,7 +1,6 @@
 package render
 
 import (
-	"errors"
 	"fmt"
 	"path"
 	"regexp"
@@ -26,29 +25,15 @@ func (p Plaintext) String() string {
 	return fmt.Sprintf("%s (keys %q) of %s", p.Object, p.Keys, p.File)
 }
 
-// ErrEncrypted says that an object is encrypted with SOPS.
-var ErrEncrypted = errors.New("is encrypted with SOPS, which this version does not open: seal it instead (kubeseal), or fetch it by an ExternalSecret")
-
-// refuseEncrypted refuses what SOPS has encrypted: applied as it is, it would
-// replace values by their ciphertext.
-func refuseEncrypted(objects []*unstructured.Unstructured) error {
-	for _, o := range objects {
-		if sops, ok := o.Object["sops"].(map[string]any); ok && sops["mac"] != nil {
-			return fmt.Errorf("%s: %w", Name(o), ErrEncrypted)
-		}
-	}
-	return nil
-}
-
 // plaintext finds the Secrets with values in clear. It looks at what was built
 // before variables are substituted: a value that comes from a Secret of the
 // cluster is not in the source.
-func plaintext(objects []*unstructured.Unstructured, secret map[string]bool) (found []Plaintext) {
+func plaintext(objects []*unstructured.Unstructured, how Options) (found []Plaintext) {
 	for _, o := range objects {
 		if o.GetAPIVersion() != "v1" || o.GetKind() != "Secret" {
 			continue
 		}
-		if keys := inClear(o, secret); len(keys) > 0 {
+		if keys := inClear(o, how); len(keys) > 0 {
 			found = append(found, Plaintext{Object: Name(o), Keys: keys})
 		}
 	}
@@ -56,11 +41,11 @@ func plaintext(objects []*unstructured.Unstructured, secret map[string]bool) (fo
 }
 
 // inClear returns the keys of a Secret whose values are in clear.
-func inClear(o *unstructured.Unstructured, secret map[string]bool) (keys []string) {
+func inClear(o *unstructured.Unstructured, how Options) (keys []string) {
 	for _, field := range []string{"data", "stringData"} {
 		values, _ := o.Object[field].(map[string]any)
 		for key, v := range values {
-			if v != nil && v != "" && !fromSecret(fmt.Sprint(v), secret) {
+			if text := fmt.Sprint(v); v != nil && v != "" && !fromSecret(text, how.Secret) && !wasOpened(field, text, how.Opener) {
 				keys = append(keys, key)
 			}
 		}

@@ -38,6 +38,10 @@ type Options struct {
 	Secret map[string]bool
 	// FindPlaintext fills Result.Plaintext.
 	FindPlaintext bool
+
+	// Opener opens encrypted files as they are read, and encrypted values of
+	// Secrets. Nil opens nothing.
+	Opener Opener
 }
 
 // Result is what a render made.
@@ -56,7 +60,7 @@ const maxObjects = 10000
 
 // Render builds the objects of one folder.
 func Render(tree fs.FS, o Options) (Result, error) {
-	files := &readOnly{tree: tree, seen: Reads{}}
+	files := &readOnly{tree: tree, seen: Reads{}, opener: o.Opener}
 	result := Result{Reads: files.seen}
 	dir := name(o.Path)
 	if info, err := files.stat(dir); err != nil || !info.IsDir() {
@@ -73,11 +77,14 @@ func Render(tree fs.FS, o Options) (Result, error) {
 	if err != nil {
 		return result, err
 	}
-	if err := refuseEncrypted(objects); err != nil {
+	if err := openSecrets(objects, o.Opener); err != nil {
+		return result, err
+	}
+	if err := refuseEncrypted(objects, o.Opener != nil); err != nil {
 		return result, err
 	}
 	if o.FindPlaintext {
-		result.Plaintext = plaintext(objects, o.Secret)
+		result.Plaintext = plaintext(objects, o)
 		if len(result.Plaintext) > 0 {
 			files.locate(dir, o, result.Plaintext)
 		}
