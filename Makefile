@@ -62,7 +62,7 @@ fuzz: ## Every fuzz target, FUZZTIME each
 	    echo "== $$p $$t"; go test $$p -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME); done; done
 
 build: ## The programs, into bin/
-	@go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/...
+	@go build -trimpath -tags kustomize_disable_go_plugin_support -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/...
 	@ls -sh bin
 
 servers: ## Build the servers for tests and demo, once, into the user's cache folder

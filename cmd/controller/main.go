@@ -52,5 +52,8 @@ func run(ctx context.Context, args []string) error {
 	if err := setup(mgr, o); err != nil {
 		return err
 	}
+	if err := trim(mgr); err != nil {
+		return fmt.Errorf("set up memory: %w", err)
+	}
 	return mgr.Start(ctx)
 }

@@ -68,7 +68,7 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 		Named("sealedsecret").
 		WithOptions(reconciler.Options(workers)).
 		For(&bitnamiv1alpha1.SealedSecret{}, builder.WithPredicates(reconciler.Changed())).
-		WatchesMetadata(&corev1.Secret{}, sameName()).
+		WatchesMetadata(&corev1.Secret{}, c.sameName()).
 		WatchesRawSource(c.newKeys()).
 		Complete(c.loop())
 }

@@ -3,6 +3,7 @@ package sealedsecret
 import (
 	"context"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/workqueue"
@@ -18,10 +19,15 @@ import (
 
 // sameName wakes the SealedSecret that a Secret may come from: the one of the
 // same name. An ownerReference would not do, for a Secret that is in the way
-// has none.
-func sameName() handler.EventHandler {
-	return handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
-		return []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(o)}}
+// has none. Of most Secrets there is none: they cost a look into the cache, and
+// no place in the queue.
+func (c *Controller) sameName() handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
+		key := client.ObjectKeyFromObject(o)
+		if err := c.Client.Get(ctx, key, &bitnamiv1alpha1.SealedSecret{}, client.UnsafeDisableDeepCopy); apierrors.IsNotFound(err) {
+			return nil
+		}
+		return []reconcile.Request{{NamespacedName: key}}
 	})
 }
 

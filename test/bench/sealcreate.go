@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	bitnamiv1alpha1 "github.com/lockstep-dev/lockstep/apis/bitnami/v1alpha1"
 	"github.com/lockstep-dev/lockstep/reconciler/keys"
@@ -175,19 +176,49 @@ func (b *bench) createAll(ctx context.Context, objects []*bitnamiv1alpha1.Sealed
 	return group.Wait()
 }
 
-// allSynced waits until every SealedSecret is Synced.
+// allSynced waits until every SealedSecret is Synced. It lists them once and
+// watches: a list of all, again and again, would cost the API server more than
+// what is measured.
 func (b *bench) allSynced(ctx context.Context) error {
-	return stage.Until(ctx, 500*time.Millisecond, "all to be Synced", func() (bool, error) {
-		var all bitnamiv1alpha1.SealedSecretList
-		if err := b.Client.List(ctx, &all); err != nil {
-			return false, err
-		}
-		n := 0
-		for i := range all.Items {
-			if c := all.Items[i].Status.Conditions; len(c) > 0 && c[0].Status == corev1.ConditionTrue {
-				n++
+	var all bitnamiv1alpha1.SealedSecretList
+	if err := b.Client.List(ctx, &all); err != nil {
+		return err
+	}
+	done := map[string]bool{}
+	for i := range all.Items {
+		done[all.Items[i].Name] = synced(&all.Items[i])
+	}
+	w, err := b.Client.Watch(ctx, &bitnamiv1alpha1.SealedSecretList{}, &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: all.ResourceVersion}})
+	if err != nil {
+		return err
+	}
+	defer w.Stop()
+	for counted(done) < b.size {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d of %d are Synced: %w", counted(done), b.size, ctx.Err())
+		case event, ok := <-w.ResultChan():
+			ss, is := event.Object.(*bitnamiv1alpha1.SealedSecret)
+			if !ok || !is {
+				return fmt.Errorf("the watch of SealedSecrets ended with %d of %d Synced", counted(done), b.size)
 			}
+			done[ss.Name] = synced(ss)
 		}
-		return n == b.size, nil
-	})
+	}
+	return nil
+}
+
+func synced(ss *bitnamiv1alpha1.SealedSecret) bool {
+	c := ss.Status.Conditions
+	return len(c) > 0 && c[0].Status == corev1.ConditionTrue
+}
+
+func counted(done map[string]bool) int {
+	n := 0
+	for _, is := range done {
+		if is {
+			n++
+		}
+	}
+	return n
 }

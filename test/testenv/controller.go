@@ -40,6 +40,10 @@ var commands = struct {
 	built map[string]string
 }{built: map[string]string{}}
 
+// releaseTags are those of make build. Kustomize's plugins in Go are off in any
+// case; without this tag they make the linker keep and export every function.
+const releaseTags = "kustomize_disable_go_plugin_support"
+
 func build(ctx context.Context, name string) (string, error) {
 	root, err := Root()
 	if err != nil {
@@ -51,7 +55,7 @@ func build(ctx context.Context, name string) (string, error) {
 	}
 	path := filepath.Join(cache, "lockstep-"+name)
 	tmp := path + "." + strconv.Itoa(os.Getpid())
-	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", tmp, "./cmd/"+name)
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags", releaseTags, "-o", tmp, "./cmd/"+name)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("testenv: build cmd/%s: %w\n%s", name, err, tail(string(out), 40))
