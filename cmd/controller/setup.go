@@ -83,7 +83,7 @@ func setup(mgr ctrl.Manager, o *options) error {
 
 	for _, r := range []interface{ SetupWithManager(ctrl.Manager) error }{
 		&source.Controller{Client: c, Metadata: metadata, Secrets: reader, Recorder: events, Store: sources, AllowHTTPCredentials: o.allowHTTPCredentials},
-		&kustomization.Controller{Client: c, Metadata: metadata, Recorder: events, Sources: sources, Clients: clients, Account: account, References: refs, DefaultServiceAccount: o.sync.defaultServiceAccount, Plaintext: o.sync.plaintext},
+		&kustomization.Controller{Client: c, Metadata: metadata, Recorder: events, Sources: sources, Clients: clients, Account: account, References: refs, DefaultServiceAccount: o.sync.defaultServiceAccount, Plaintext: o.sync.plaintext, Decryption: o.sync.decryption},
 		&keys.Controller{Client: c, Reader: reader, Recorder: events, Ring: ring, Namespace: o.namespace, Prefix: o.keyPrefix, KeySize: o.keySize, TTL: o.keyTTL, Renewal: renewal, Addr: o.sealingAddr, RateLimit: o.rateLimit, RateBurst: o.rateBurst},
 		&sealedsecret.Controller{Client: c, Reader: reader, Recorder: events, Keys: ring, Selector: selector, AcceptDeprecatedData: o.acceptV1Data, AllowPrivileged: o.allowPrivileged, Namespace: o.namespace, KeyPrefix: o.keyPrefix},
 		&reseal.Controller{Client: c, Secrets: reader, Recorder: events, Ring: ring, Namespace: o.namespace, AllowHTTPCredentials: o.allowHTTPCredentials},

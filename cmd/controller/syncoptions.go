@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/lockstep-dev/lockstep/reconciler/apply"
+	"github.com/lockstep-dev/lockstep/reconciler/decrypt"
 	"github.com/lockstep-dev/lockstep/reconciler/kustomization"
 )
 
@@ -14,6 +15,7 @@ type syncOptions struct {
 	syncAccount           string
 	defaultServiceAccount string
 	plaintext             kustomization.Plaintext
+	decryption            decrypt.Settings
 }
 
 func (o *syncOptions) bind(fs *flag.FlagSet) {
@@ -24,14 +26,25 @@ func (o *syncOptions) bind(fs *flag.FlagSet) {
 		o.plaintext.Policy, err = kustomization.ParsePolicy(s)
 		return err
 	})
-	fs.Func("plaintext-secrets-allowed-in", "NAMESPACE or NAMESPACE/NAME of Kustomizations that may apply Secrets in clear all the same, with commas between them", func(s string) error {
-		for in := range strings.SplitSeq(s, ",") {
-			if in = strings.TrimSpace(in); in != "" {
-				o.plaintext.AllowIn = append(o.plaintext.AllowIn, in)
+	fs.Func("plaintext-secrets-allowed-in", "NAMESPACE or NAMESPACE/NAME of Kustomizations that may apply Secrets in clear all the same, with commas between them", names(&o.plaintext.AllowIn))
+	fs.Func("sops-vault-addresses", "addresses of Vault and OpenBao that files encrypted with SOPS may have decrypted at, such as https://vault.example.com:8200, with commas between them; a token goes to no other", func(s string) error {
+		vaults, err := decrypt.ParseVaults(s)
+		o.decryption.Vaults = append(o.decryption.Vaults, vaults...)
+		return err
+	})
+	fs.Func("sops-ignore-mac-in", "NAMESPACE or NAMESPACE/NAME of Kustomizations whose files encrypted with SOPS are taken although they were changed afterwards, with commas between them", names(&o.decryption.IgnoreMACIn))
+}
+
+// names appends the parts of a list with commas between them.
+func names(into *[]string) func(string) error {
+	return func(s string) error {
+		for name := range strings.SplitSeq(s, ",") {
+			if name = strings.TrimSpace(name); name != "" {
+				*into = append(*into, name)
 			}
 		}
 		return nil
-	})
+	}
 }
 
 // account parses --sync-account.
