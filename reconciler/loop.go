@@ -48,6 +48,11 @@ type Loop[T Object] struct {
 	// none.
 	Suspended func(obj T) bool
 
+	// Restore, if set, is run for suspended objects, to have again what the
+	// process held for them before it was restarted. What it changes in obj is
+	// not written. It is tried again if it fails.
+	Restore func(ctx context.Context, obj T) error
+
 	// Finalizer is put on objects before their first Apply, and taken off when
 	// Finalize succeeds. Where Needs is set, only on those for which it is
 	// true. With an empty Finalizer, Finalize is never called.
@@ -92,7 +97,7 @@ func (l *Loop[T]) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 		return l.finalize(ctx, obj)
 	}
 	if l.Suspended != nil && l.Suspended(obj) {
-		return reconcile.Result{}, nil
+		return l.restore(ctx, obj)
 	}
 	if err := l.addFinalizer(ctx, obj); err != nil {
 		return reconcile.Result{}, err
@@ -118,6 +123,16 @@ func (l *Loop[T]) apply(ctx context.Context, obj T) (reconcile.Result, error) {
 	}
 	l.event(before, obj)
 	return l.next(obj, err)
+}
+
+func (l *Loop[T]) restore(ctx context.Context, obj T) (reconcile.Result, error) {
+	if l.Restore == nil {
+		return reconcile.Result{}, nil
+	}
+	if err := l.Restore(ctx, obj); err != nil && !errors.Is(err, ErrPending) {
+		return reconcile.Result{}, fmt.Errorf("restore what the suspended object held: %w", err)
+	}
+	return reconcile.Result{}, nil
 }
 
 func (l *Loop[T]) patchStatus(ctx context.Context, before, after T) error {

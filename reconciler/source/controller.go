@@ -65,6 +65,7 @@ func (c *Controller) loop() *reconciler.Loop[*sourcev1.GitRepository] {
 		Apply:     c.apply,
 		Every:     func(r *sourcev1.GitRepository) time.Duration { return r.Spec.Interval.Duration },
 		Suspended: func(r *sourcev1.GitRepository) bool { return r.Spec.Suspend },
+		Restore:   c.restore,
 		// Flux's finalizer is not needed, but taken off what Flux left behind.
 		Finalizer: sourcev1.SourceFinalizer,
 		Needs:     func(*sourcev1.GitRepository) bool { return false },
@@ -93,19 +94,23 @@ func observe(r *sourcev1.GitRepository, err error) {
 	if at, ok := meta.ReconcileAnnotationValue(r.GetAnnotations()); ok {
 		r.Status.SetLastHandledReconcileRequest(at)
 	}
-	conditions := &r.Status.Conditions
+	outcome(&r.Status.Conditions, r.Generation, r.Status.Artifact, err)
+}
+
+// outcome sets the conditions that Flux has besides Ready.
+func outcome(conditions *[]metav1.Condition, generation int64, a *meta.Artifact, err error) {
 	if err == nil {
 		apimeta.RemoveStatusCondition(conditions, sourcev1.FetchFailedCondition)
 		apimeta.SetStatusCondition(conditions, metav1.Condition{
 			Type: sourcev1.ArtifactInStorageCondition, Status: metav1.ConditionTrue, Reason: meta.SucceededReason,
-			Message: stored(r.Status.Artifact), ObservedGeneration: r.Generation,
+			Message: stored(a), ObservedGeneration: generation,
 		})
 		return
 	}
 	if ready := apimeta.FindStatusCondition(*conditions, reconciler.Ready); ready != nil {
 		apimeta.SetStatusCondition(conditions, metav1.Condition{
 			Type: sourcev1.FetchFailedCondition, Status: metav1.ConditionTrue, Reason: ready.Reason,
-			Message: ready.Message, ObservedGeneration: r.Generation,
+			Message: ready.Message, ObservedGeneration: generation,
 		})
 	}
 }
@@ -164,17 +169,18 @@ func (c *Controller) keep(r *sourcev1.GitRepository, s Snapshot) {
 		c.Store.Put(sourcev1.GitRepositoryKind, r.Namespace, r.Name, s)
 	}
 	r.Status.ObservedIgnore, r.Status.ObservedSparseCheckout = r.Spec.Ignore, r.Spec.SparseCheckout
-	r.Status.Artifact = artifact(r.Namespace, r.Name, s, []*meta.Artifact{r.Status.Artifact})
+	r.Status.Artifact = describe(sourcev1.GitRepositoryKind, client.ObjectKeyFromObject(r), s, []*meta.Artifact{r.Status.Artifact})
 }
 
-// artifact describes a snapshot, as one of before does if it is the same.
-func artifact(namespace, name string, s Snapshot, before []*meta.Artifact) *meta.Artifact {
+// describe describes a snapshot of a source, as one of before does if it is
+// the same.
+func describe(kind string, of types.NamespacedName, s Snapshot, before []*meta.Artifact) *meta.Artifact {
 	for _, a := range before {
 		if a != nil && a.Revision == s.Revision && a.Digest == s.Tree.Digest() {
 			return a
 		}
 	}
-	path, size := fmt.Sprintf("gitrepository/%s/%s/%s", namespace, name, strings.TrimPrefix(s.Tree.Digest(), "sha256:")), s.Tree.Size()
+	path, size := fmt.Sprintf("%s/%s/%s/%s", strings.ToLower(kind), of.Namespace, of.Name, strings.TrimPrefix(s.Tree.Digest(), "sha256:")), s.Tree.Size()
 	return &meta.Artifact{
 		Path: path,
 		// Nothing is served there: the tree does not leave the process.
@@ -204,15 +210,18 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 	if err := index(mgr); err != nil {
 		return err
 	}
-	workers := c.Workers
-	if workers == 0 {
-		workers = 4
-	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("gitrepository").
-		WithOptions(reconciler.Options(workers)).
+		WithOptions(reconciler.Options(workers(c.Workers))).
 		For(&sourcev1.GitRepository{}, builder.WithPredicates(reconciler.Changed())).
 		WatchesMetadata(&corev1.Secret{}, c.usersOfSecret()).
 		WatchesRawSource(c.Store.Watch(c.includers)).
 		Complete(c.loop())
+}
+
+func workers(n int) int {
+	if n == 0 {
+		return 4
+	}
+	return n
 }

@@ -2,6 +2,7 @@ package source
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -64,7 +65,8 @@ func read(objects storer.EncodedObjectStorer, commit plumbing.Hash, sel selectio
 	if err := r.folder(c.TreeHash, nil); err != nil {
 		return nil, err
 	}
-	return &checkout{commit: commit, signed: c, kept: r.kept, tree: r.out.tree()}, nil
+	tree, err := r.out.tree()
+	return &checkout{commit: commit, signed: c, kept: r.kept, tree: tree}, err
 }
 
 // checkout is what is kept of a commit: its files, and the objects that itself
@@ -240,6 +242,9 @@ func (r *reader) file(e object.TreeEntry, name string) error {
 		return r.out.add(name, mode, e.Hash, int64(len(data)), nil)
 	}
 	blob, err := object.GetBlob(r.objects, e.Hash)
+	if o, ok := r.objects.(*objects); ok && o.skipped && errors.Is(err, plumbing.ErrObjectNotFound) {
+		return fmt.Errorf("%w: %s has more than %d bytes: leave it out with spec.ignore or a .sourceignore file", errTooLarge, name, maxFile)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}

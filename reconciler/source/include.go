@@ -47,7 +47,7 @@ func (c *Controller) include(ctx context.Context, r *sourcev1.GitRepository, s S
 			return s, reconciler.Wait(reasonInclude, 0, fmt.Errorf("spec.include[%d]: GitRepository %s/%s has nothing to include yet: see that it exists and is Ready", i, r.Namespace, name))
 		}
 		m.parts = append(m.parts, part.Tree)
-		r.Status.IncludedArtifacts = append(r.Status.IncludedArtifacts, artifact(r.Namespace, name, part, before))
+		r.Status.IncludedArtifacts = append(r.Status.IncludedArtifacts, describe(sourcev1.GitRepositoryKind, client.ObjectKey{Namespace: r.Namespace, Name: name}, part, before))
 	}
 	state := c.states.of(r)
 	if was := state.merged; was != nil && was.base == m.base && slices.Equal(was.parts, m.parts) && slices.Equal(was.spec, m.spec) {
@@ -112,8 +112,9 @@ func (m *merged) merge() error {
 			return fmt.Errorf("spec.include[%d].fromPath: GitRepository %s has no file in %q", i, m.spec[i].GitRepositoryRef.Name, from)
 		}
 	}
-	m.result = all.tree()
-	return nil
+	var err error
+	m.result, err = all.tree()
+	return err
 }
 
 // within returns what is left of a path behind a folder that it is in.

@@ -7,18 +7,13 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/lockstep-dev/lockstep/reconciler"
 	"github.com/lockstep-dev/lockstep/reconciler/source/pack"
 )
 
@@ -33,13 +28,7 @@ type state struct {
 	verified string    // what was found of its signatures
 	merged   *merged   // with spec.include; nil without
 
-	secrets map[string]secret // by field
-}
-
-// secret is the content of a Secret, and the state in which it was read.
-type secret struct {
-	version string
-	data    credentials
+	secrets SecretCache
 }
 
 type states struct {
@@ -204,49 +193,19 @@ type treeError struct{ err error }
 func (e *treeError) Error() string { return e.err.Error() }
 func (e *treeError) Unwrap() error { return e.err }
 
-// secret returns the values of a Secret that a field names. They are read when
-// the Secret's metadata changes, and then once.
-func (c *Controller) secret(ctx context.Context, r *sourcev1.GitRepository, field string, ref *meta.LocalObjectReference) (credentials, error) {
-	if ref == nil {
-		return nil, nil
-	}
-	key := client.ObjectKey{Namespace: r.Namespace, Name: ref.Name}
-	m := &metav1.PartialObjectMetadata{}
-	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-	err := c.Metadata.Get(ctx, key, m)
-	if apierrors.IsNotFound(err) {
-		return nil, reconciler.Wait(reasonAuthentication, 0, fmt.Errorf("%s: the Secret %s does not exist: create it", field, key))
-	}
-	if err != nil {
-		return nil, fmt.Errorf("look up Secret %s: %w", key, err)
-	}
-	s, version := c.states.of(r), string(m.UID)+"/"+m.ResourceVersion
-	if known, ok := s.secrets[field]; ok && known.version == version {
-		return known.data, nil
-	}
-	var found corev1.Secret
-	if err := c.Secrets.Get(ctx, key, &found); err != nil {
-		return nil, reconciler.Temporary(reasonAuthentication, fmt.Errorf("read Secret %s: %w", key, err))
-	}
-	if s.secrets == nil {
-		s.secrets = map[string]secret{}
-	}
-	s.secrets[field] = secret{version, found.Data}
-	return found.Data, nil
-}
-
 // fetching reads all that the spec refers to.
 func (c *Controller) fetching(ctx context.Context, r *sourcev1.GitRepository) (fetching, error) {
 	f := fetching{GitRepository: r, insecure: c.AllowHTTPCredentials, size: c.MaxGitSize}
+	read := Secrets{Metadata: c.Metadata, Reader: c.Secrets, Namespace: r.Namespace, Cache: &c.states.of(r).secrets}
 	var err error
-	if f.secret, err = c.secret(ctx, r, "spec.secretRef", r.Spec.SecretRef); err != nil {
+	if f.secret, err = read.Get(ctx, "spec.secretRef", r.Spec.SecretRef); err != nil {
 		return f, err
 	}
-	if f.proxy, err = c.secret(ctx, r, "spec.proxySecretRef", r.Spec.ProxySecretRef); err != nil {
+	if f.proxy, err = read.Get(ctx, "spec.proxySecretRef", r.Spec.ProxySecretRef); err != nil {
 		return f, err
 	}
 	if r.Spec.Verification != nil {
-		f.signers, err = c.secret(ctx, r, "spec.verify.secretRef", &r.Spec.Verification.SecretRef)
+		f.signers, err = read.Get(ctx, "spec.verify.secretRef", &r.Spec.Verification.SecretRef)
 	}
 	return f, err
 }

@@ -51,7 +51,7 @@ func NewTree(files map[string]string) (*Tree, error) {
 			return nil, err
 		}
 	}
-	return b.tree(), nil
+	return b.tree()
 }
 
 // Digest is the SHA-256 of all paths, modes and contents, as "sha256:" and 64
@@ -118,7 +118,8 @@ func (b *collector) add(name string, mode fs.FileMode, hash [sha1.Size]byte, siz
 	return nil
 }
 
-func (b *collector) tree() *Tree {
+// tree makes the tree. A path cannot be a file and a folder at once.
+func (b *collector) tree() (*Tree, error) {
 	t := &Tree{files: b.files, dirs: map[string][]fs.DirEntry{".": nil}, size: b.size}
 	sum := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(b.files)) {
@@ -129,8 +130,13 @@ func (b *collector) tree() *Tree {
 	for _, entries := range t.dirs {
 		slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	}
+	for name := range t.dirs {
+		if _, ok := b.files[name]; ok {
+			return nil, fmt.Errorf("the path %q is a file and a folder at once", name)
+		}
+	}
 	t.digest = "sha256:" + hex.EncodeToString(sum.Sum(nil))
-	return t
+	return t, nil
 }
 
 // list enters f into its directory, and that into its own, up to the root.

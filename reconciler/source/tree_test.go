@@ -58,7 +58,10 @@ func TestTreeDoesNotFollowLinks(t *testing.T) {
 	if err := c.add("link", fs.ModeSymlink|0o777, f.hash, f.Size(), func() (io.ReadCloser, error) { return link.Open("x") }); err != nil {
 		t.Fatal(err)
 	}
-	tree := c.tree()
+	tree, err := c.tree()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := tree.ReadFile("link"); !errors.Is(err, fs.ErrInvalid) || !strings.Contains(err.Error(), "link") {
 		t.Errorf("ReadFile of a link: got %v, want an error that says so", err)
 	}
