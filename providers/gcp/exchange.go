@@ -104,11 +104,15 @@ func parse(host string, body []byte) (token, error) {
 		ExpiresIn int       `json:"expires_in"`
 		OfIAM     string    `json:"accessToken"`
 		Expire    time.Time `json:"expireTime"`
+		Signed    string    `json:"signedJwt"`
 	}
-	if err := json.Unmarshal(body, &out); err != nil || (out.Access == "" && out.OfIAM == "") {
+	if err := json.Unmarshal(body, &out); err != nil || (out.Access == "" && out.OfIAM == "" && out.Signed == "") {
 		return token{}, fmt.Errorf("ask %s for a token: %w: what answers there gives none", host, providers.ErrUnavailable)
 	}
-	if out.OfIAM != "" {
+	switch {
+	case out.Signed != "":
+		return token{value: out.Signed}, nil
+	case out.OfIAM != "":
 		return token{value: out.OfIAM, expires: out.Expire}, nil
 	}
 	lives := time.Duration(out.ExpiresIn) * time.Second

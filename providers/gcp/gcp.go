@@ -74,12 +74,9 @@ func open(ctx context.Context, e Endpoints, config providers.Config) (providers.
 	if p.Location != "" && !locations.MatchString(p.Location) {
 		return nil, fmt.Errorf("spec.provider.gcpsm.location: %w: %q is no location, such as europe-west3", providers.ErrInvalid, p.Location)
 	}
-	var roots *x509.CertPool
-	if len(e.CA) > 0 {
-		roots = x509.NewCertPool()
-		if !roots.AppendCertsFromPEM(e.CA) {
-			return nil, errors.New("the certificates for the Google endpoints: no PEM certificate in them")
-		}
+	roots, err := e.roots()
+	if err != nil {
+		return nil, err
 	}
 	if !config.Ambient {
 		e.Ambient = nil
@@ -106,6 +103,18 @@ func open(ctx context.Context, e Endpoints, config providers.Config) (providers.
 		return nil, err
 	}
 	return r, nil
+}
+
+// roots returns who may sign for the services; nil is the system's.
+func (e Endpoints) roots() (*x509.CertPool, error) {
+	if len(e.CA) == 0 {
+		return nil, nil //nolint:nilnil // nil is how x509 calls the system's
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(e.CA) {
+		return nil, errors.New("the certificates for the Google endpoints: no PEM certificate in them")
+	}
+	return roots, nil
 }
 
 // connect makes a client. Nothing is sent before the first request.

@@ -31,18 +31,9 @@ import (
 func (x exchange) key(ref esv1.SecretKeySelector) func(context.Context) (token, error) {
 	const field = "spec.provider.gcpsm.auth.secretRef.secretAccessKeySecretRef"
 	return func(ctx context.Context) (token, error) {
-		v, err := x.refs.Secret(ctx, ref)
+		account, err := x.accountKey(ctx, ref)
 		if err != nil {
 			return token{}, fmt.Errorf("%s: %w", field, err)
-		}
-		var account struct {
-			Type  string `json:"type"`
-			Email string `json:"client_email"`
-			ID    string `json:"private_key_id"`
-			Key   string `json:"private_key"`
-		}
-		if err := json.Unmarshal(v.Bytes(), &account); err != nil || account.Type != "service_account" || !emails.MatchString(account.Email) {
-			return token{}, fmt.Errorf("%s: %w: what it refers to is no key of a service account, as JSON", field, providers.ErrInvalid)
 		}
 		// Where the token comes from is not taken from the key: whoever writes
 		// it would choose where the controller connects to.
@@ -53,6 +44,26 @@ func (x exchange) key(ref esv1.SecretKeySelector) func(context.Context) (token, 
 		}
 		return x.post(ctx, question{url: at, form: map[string]string{"grant_type": grantJWT, "assertion": signed}, who: "the key of " + account.Email})
 	}
+}
+
+// accountKey is the key of a service account, as Google writes it.
+type accountKey struct {
+	Type  string `json:"type"`
+	Email string `json:"client_email"`
+	ID    string `json:"private_key_id"`
+	Key   string `json:"private_key"`
+}
+
+func (x exchange) accountKey(ctx context.Context, ref esv1.SecretKeySelector) (accountKey, error) {
+	v, err := x.refs.Secret(ctx, ref)
+	if err != nil {
+		return accountKey{}, err
+	}
+	var k accountKey
+	if err := json.Unmarshal(v.Bytes(), &k); err != nil || k.Type != "service_account" || !emails.MatchString(k.Email) {
+		return accountKey{}, fmt.Errorf("%w: what it refers to is no key of a service account, as JSON", providers.ErrInvalid)
+	}
+	return k, nil
 }
 
 // sign makes a JWT that is valid for ten minutes.

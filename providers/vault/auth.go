@@ -34,17 +34,18 @@ type authenticator struct {
 	client    *client
 	refs      providers.References
 	namespace string
+	clouds    Clouds
 }
 
 // newLogin returns how to get a token: by the first method that is set, in the
 // order that the API gives.
-func newLogin(ctx context.Context, c *client, config providers.Config) (func(context.Context) (token, error), error) {
+func newLogin(ctx context.Context, c *client, config providers.Config, clouds Clouds) (func(context.Context) (token, error), error) {
 	p := config.Provider.Vault
 	if p.Auth == nil {
 		// A proxy in front of the server adds its own token.
 		return func(context.Context) (token, error) { return token{}, nil }, nil
 	}
-	a := authenticator{client: c, refs: config.References, namespace: orEmpty(p.Namespace)}
+	a := authenticator{client: c, refs: config.References, namespace: orEmpty(p.Namespace), clouds: clouds}
 	if p.Auth.Namespace != nil {
 		a.namespace = *p.Auth.Namespace
 	}
@@ -63,16 +64,12 @@ func newLogin(ctx context.Context, c *client, config providers.Config) (func(con
 		return a.jwt(auth.JWT)
 	case auth.Cert != nil:
 		return a.cert(ctx, auth.Cert, config)
+	case auth.IAM != nil:
+		return a.iam(auth.IAM, config)
+	case auth.GCP != nil:
+		return a.gcp(auth.GCP, config)
 	}
-	for _, method := range []struct {
-		field string
-		set   bool
-	}{{".iam", p.Auth.IAM != nil}, {".gcp", p.Auth.GCP != nil}} {
-		if method.set {
-			return nil, fmt.Errorf("spec.provider.vault.auth%s: %w: it is not supported; use kubernetes or jwt, with a token of a ServiceAccount", method.field, providers.ErrInvalid)
-		}
-	}
-	return nil, fmt.Errorf("spec.provider.vault.auth: %w: it is empty; set one of tokenSecretRef, appRole, kubernetes, ldap, userPass, jwt, cert", providers.ErrInvalid)
+	return nil, fmt.Errorf("spec.provider.vault.auth: %w: it is empty; set one of tokenSecretRef, appRole, kubernetes, ldap, userPass, jwt, cert, iam, gcp", providers.ErrInvalid)
 }
 
 // static takes the token from a Secret, anew each time: it may hold another.

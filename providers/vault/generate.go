@@ -15,20 +15,24 @@ import (
 	"github.com/lockstep-dev/lockstep/providers"
 )
 
-// Generators returns what asks Vault for credentials that it makes.
-func Generators() providers.Generators {
+// Generators returns what asks Vault for credentials that it makes, without
+// identities of the controller's own.
+func Generators() providers.Generators { return Clouds{}.Generators() }
+
+// Generators is that of the package, with identities of clouds from c.
+func (c Clouds) Generators() providers.Generators {
 	return providers.Generators{genv1.VaultDynamicSecretKind: func(ctx context.Context, spec any, config providers.Config) (providers.Made, error) {
 		s, ok := spec.(*genv1.VaultDynamicSecretSpec)
 		if !ok || s.Provider == nil {
 			return providers.Made{}, fmt.Errorf("spec.provider: %w: it is missing", providers.ErrInvalid)
 		}
-		return dynamic(ctx, s, config)
+		return dynamic(ctx, c, s, config)
 	}}
 }
 
 // dynamic logs in, and asks once. The token is of its own, because what Vault
 // makes ends with the token that it was asked for with.
-func dynamic(ctx context.Context, s *genv1.VaultDynamicSecretSpec, config providers.Config) (providers.Made, error) {
+func dynamic(ctx context.Context, clouds Clouds, s *genv1.VaultDynamicSecretSpec, config providers.Config) (providers.Made, error) {
 	q, err := query(s)
 	if err != nil {
 		return providers.Made{}, err
@@ -38,7 +42,7 @@ func dynamic(ctx context.Context, s *genv1.VaultDynamicSecretSpec, config provid
 	if err != nil {
 		return providers.Made{}, err
 	}
-	login, err := newLogin(ctx, c, config)
+	login, err := newLogin(ctx, c, config, clouds)
 	if err != nil {
 		return providers.Made{}, err
 	}

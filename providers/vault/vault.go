@@ -11,10 +11,21 @@ import (
 	"github.com/lockstep-dev/lockstep/providers"
 )
 
-// Open checks the settings and logs in. It serves every auth method but iam
-// and gcp; these, and any other setting that it does not serve, are an
-// ErrInvalid that names them.
+// New returns the backend whose stores get identities of clouds from c.
+func New(c Clouds) providers.Open {
+	return func(ctx context.Context, config providers.Config) (providers.Reader, error) {
+		return open(ctx, c, config)
+	}
+}
+
+// Open is New without identities of the controller's own.
 func Open(ctx context.Context, config providers.Config) (providers.Reader, error) {
+	return open(ctx, Clouds{}, config)
+}
+
+// open checks the settings and logs in. A setting that it does not serve is an
+// ErrInvalid that names it.
+func open(ctx context.Context, clouds Clouds, config providers.Config) (providers.Reader, error) {
 	p := config.Provider.Vault
 	if p == nil {
 		return nil, fmt.Errorf("spec.provider.vault: %w: it is missing", providers.ErrInvalid)
@@ -26,7 +37,7 @@ func Open(ctx context.Context, config providers.Config) (providers.Reader, error
 	if err != nil {
 		return nil, err
 	}
-	login, err := newLogin(ctx, c, config)
+	login, err := newLogin(ctx, c, config, clouds)
 	if err != nil {
 		return nil, err
 	}
