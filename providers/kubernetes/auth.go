@@ -37,6 +37,9 @@ func newClient(ctx context.Context, config providers.Config) (*client, error) {
 	case p.Auth == nil:
 		return nil, fmt.Errorf("spec.provider.kubernetes.auth: %w: set serviceAccount, token or cert; the controller's own identity is never used", providers.ErrInvalid)
 	}
+	if err := one(p.Auth); err != nil {
+		return nil, err
+	}
 	text := p.Server.URL
 	if text == "" {
 		text = ownServer
@@ -64,12 +67,24 @@ func newClient(ctx context.Context, config providers.Config) (*client, error) {
 		if c.bearer, err = account(*auth.ServiceAccount, base, config.References); err != nil {
 			return nil, err
 		}
-	default:
-		return nil, fmt.Errorf("spec.provider.kubernetes.auth: %w: it is empty; set serviceAccount, token or cert", providers.ErrInvalid)
 	}
 	c.http = egress.Client(o)
 	_, err = c.valid(ctx)
 	return c, err
+}
+
+// one returns an error unless there is one way in.
+func one(auth *esv1.KubernetesAuth) error {
+	n := 0
+	for _, set := range []bool{auth.Cert != nil, auth.Token != nil, auth.ServiceAccount != nil} {
+		if set {
+			n++
+		}
+	}
+	if n != 1 {
+		return fmt.Errorf("spec.provider.kubernetes.auth: %w: it has %d ways in; set one of serviceAccount, token and cert", providers.ErrInvalid, n)
+	}
+	return nil
 }
 
 // authority returns who may sign for the server. For the cluster's own it is

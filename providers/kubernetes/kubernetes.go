@@ -1,7 +1,6 @@
 package kubernetes
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
-	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -73,7 +71,8 @@ func (r *reader) get(ctx context.Context, name string) (*corev1.Secret, error) {
 }
 
 // Read implements providers.Reader. The value is a JSON object of the Secret's
-// keys, so all of them must be text.
+// keys. What is not text is in it as it is, so that a key of it is the same
+// bytes; as a whole such an object is no JSON for others.
 func (r *reader) Read(ctx context.Context, ref providers.Ref) (providers.Value, error) {
 	if ref.Version != "" {
 		return providers.Value{}, fmt.Errorf("remoteRef.version %q: %w: a Secret keeps no versions; leave it empty", ref.Version, providers.ErrInvalid)
@@ -83,20 +82,7 @@ func (r *reader) Read(ctx context.Context, ref providers.Ref) (providers.Value, 
 		return providers.Value{}, fmt.Errorf("read Secret %s/%s: %w", r.namespace, ref.Path, err)
 	}
 	defer wipe(s)
-	text := make(map[string]string, len(s.Data))
-	for key, value := range s.Data {
-		if !utf8.Valid(value) {
-			return providers.Value{}, fmt.Errorf("read Secret %s/%s: %w: its key %q is binary, which a JSON object cannot hold", r.namespace, ref.Path, providers.ErrInvalid, key)
-		}
-		text[key] = string(value)
-	}
-	out := &bytes.Buffer{}
-	e := json.NewEncoder(out)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(text); err != nil {
-		return providers.Value{}, fmt.Errorf("read Secret %s/%s: %w: it has no form as JSON", r.namespace, ref.Path, providers.ErrInvalid)
-	}
-	return providers.NewValue(bytes.TrimSuffix(out.Bytes(), []byte("\n"))), nil
+	return providers.NewValue(object(s.Data)), nil
 }
 
 func wipe(s *corev1.Secret) {
