@@ -45,7 +45,8 @@ type Controller struct {
 	AllowPrivileged      bool
 	Namespace, KeyPrefix string
 
-	metrics metrics
+	metrics  metrics
+	departed departed
 
 	// cached holds the metadata of Secrets. It is not Client, which may be told
 	// to read Secrets past its cache, and then does so for metadata too.

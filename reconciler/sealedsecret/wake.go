@@ -3,33 +3,17 @@ package sealedsecret
 import (
 	"context"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	bitnamiv1alpha1 "github.com/lockstep-dev/lockstep/apis/bitnami/v1alpha1"
 	"github.com/lockstep-dev/lockstep/reconciler"
 )
-
-// sameName wakes the SealedSecret that a Secret may come from: the one of the
-// same name. An ownerReference would not do, for a Secret that is in the way
-// has none. Of most Secrets there is none: they cost a look into the cache, and
-// no place in the queue.
-func (c *Controller) sameName() handler.EventHandler {
-	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
-		key := client.ObjectKeyFromObject(o)
-		if err := c.Client.Get(ctx, key, &bitnamiv1alpha1.SealedSecret{}, client.UnsafeDisableDeepCopy); apierrors.IsNotFound(err) {
-			return nil
-		}
-		return []reconcile.Request{{NamespacedName: key}}
-	})
-}
 
 // newKeys wakes the SealedSecrets that have not been opened, and those whose key
 // was retired or taken back, when the sealing keys change.

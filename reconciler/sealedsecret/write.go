@@ -26,6 +26,9 @@ const conflicts = 3
 // without a look, as that is one request less for each new SealedSecret.
 func (c *Controller) write(ctx context.Context, ss *bitnamiv1alpha1.SealedSecret, live *metav1.PartialObjectMetadata, wanted *corev1.Secret) (*corev1.Secret, error) {
 	if live == nil {
+		if c.departed.lately(client.ObjectKeyFromObject(wanted)) {
+			return nil, reconciler.ErrPending
+		}
 		created := wanted.DeepCopy()
 		err := c.Client.Create(ctx, created)
 		if err == nil {
@@ -37,6 +40,9 @@ func (c *Controller) write(ctx context.Context, ss *bitnamiv1alpha1.SealedSecret
 	}
 	for range conflicts {
 		written, err := c.update(ctx, ss, wanted)
+		if errors.Is(err, errGone) && live != nil {
+			return nil, reconciler.ErrPending // the watch is about to tell, and wakes ss
+		}
 		if !apierrors.IsConflict(err) {
 			return written, err
 		}
@@ -49,7 +55,7 @@ func (c *Controller) write(ctx context.Context, ss *bitnamiv1alpha1.SealedSecret
 func (c *Controller) update(ctx context.Context, ss *bitnamiv1alpha1.SealedSecret, wanted *corev1.Secret) (*corev1.Secret, error) {
 	live := &corev1.Secret{}
 	if err := c.Reader.Get(ctx, client.ObjectKeyFromObject(wanted), live); err != nil {
-		return nil, failed(wanted, err)
+		return nil, missing(wanted, err)
 	}
 	if !ours(ss, live) {
 		// The words of Sealed Secrets, and the way out.
@@ -67,7 +73,7 @@ func (c *Controller) update(ctx context.Context, ss *bitnamiv1alpha1.SealedSecre
 			live.Namespace, live.Name))
 	}
 	if err := c.Client.Update(ctx, next); err != nil {
-		return nil, failed(wanted, err)
+		return nil, missing(wanted, err)
 	}
 	return next, nil
 }
@@ -113,6 +119,17 @@ func merged[V any](below, above map[string]V) map[string]V {
 	maps.Copy(all, below)
 	maps.Copy(all, above)
 	return all
+}
+
+// errGone says that a Secret was deleted while we were about to change it.
+var errGone = errors.New("it was deleted at the same moment")
+
+// missing is failed for a Secret that was there a moment ago.
+func missing(secret *corev1.Secret, err error) error {
+	if apierrors.IsNotFound(err) {
+		return reconciler.Temporary(bitnamiv1alpha1.ReasonUpdateFailed, fmt.Errorf("write Secret %q: %w", secret.Name, errGone))
+	}
+	return failed(secret, err)
 }
 
 // failed makes an error of a write fit to be shown. The API server repeats

@@ -49,6 +49,8 @@ var programs = map[string]program{
 	"gitea":    {dir: "test/servers/gitea", pkg: "code.gitea.io/gitea", tags: "sqlite,sqlite_unlock_notify", cgo: true, cost: "6 to 10 minutes"},
 	"flux":     {dir: "tools/flux", pkg: ".", maker: true, cost: "8 to 12 minutes"},
 	"kubeseal": {dir: "tools/kubeseal", pkg: "github.com/bitnami-labs/sealed-secrets/cmd/kubeseal", cost: "2 to 3 minutes"},
+	// The integration tests of Sealed Secrets.
+	"peersuite": {dir: "tools/peersuite", pkg: ".", maker: true, cost: "2 to 3 minutes"},
 }
 
 func versionFlags(v string) string {
@@ -60,7 +62,7 @@ func versionFlags(v string) string {
 
 // Programs returns the names that Binary knows, in the order in which to build them.
 func Programs() []string {
-	return []string{"controlplane", "vault", "kwok", "aws", "gcp", "git", "kubeseal", "gitea", "flux"}
+	return []string{"controlplane", "vault", "kwok", "aws", "gcp", "git", "kubeseal", "peersuite", "gitea", "flux"}
 }
 
 // Binary returns the path of the named program, and builds it first if the
