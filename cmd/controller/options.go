@@ -17,6 +17,8 @@ import (
 
 	uberzap "go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/lockstep-dev/lockstep/externalsecrets/stores"
 )
 
 // options are the controller's settings. Every one is a flag.
@@ -35,8 +37,10 @@ type options struct {
 	allowCrossNamespaceRefs bool
 	allowHTTPCredentials    bool
 	controllerClass         string
+	identity                stores.Identity
 	secretsManager, sts     string
 	parameterStore          string
+	ecr, ecrPublic          string
 
 	version bool
 }
@@ -75,6 +79,8 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.BoolVar(&o.allowHTTPCredentials, "allow-http-credentials", false, "send Git credentials over http:// too, unencrypted")
 	fs.StringVar(&o.secretsManager, "aws-secretsmanager-endpoint", os.Getenv("AWS_SECRETSMANAGER_ENDPOINT"), "URL of AWS Secrets Manager instead of the region's own (default $AWS_SECRETSMANAGER_ENDPOINT)")
 	fs.StringVar(&o.parameterStore, "aws-ssm-endpoint", os.Getenv("AWS_SSM_ENDPOINT"), "URL of AWS Parameter Store instead of the region's own (default $AWS_SSM_ENDPOINT)")
+	fs.StringVar(&o.ecr, "aws-ecr-endpoint", os.Getenv("AWS_ECR_ENDPOINT"), "URL of Amazon ECR instead of the region's own (default $AWS_ECR_ENDPOINT)")
+	fs.StringVar(&o.ecrPublic, "aws-ecr-public-endpoint", os.Getenv("AWS_ECR_PUBLIC_ENDPOINT"), "URL of Amazon ECR Public instead of AWS's own (default $AWS_ECR_PUBLIC_ENDPOINT)")
 	fs.StringVar(&o.sts, "aws-sts-endpoint", os.Getenv("AWS_STS_ENDPOINT"), "URL of AWS STS instead of the region's own (default $AWS_STS_ENDPOINT)")
 	fs.StringVar(&o.controllerClass, "controller-class", "default", "serve stores whose spec.controller is this or empty")
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
@@ -17,6 +18,7 @@ import (
 	genv1alpha1 "github.com/lockstep-dev/lockstep/apis/generators/v1alpha1"
 	lockstepv1alpha1 "github.com/lockstep-dev/lockstep/apis/lockstep/v1alpha1"
 	"github.com/lockstep-dev/lockstep/externalsecrets/fanout"
+	"github.com/lockstep-dev/lockstep/externalsecrets/generators"
 	"github.com/lockstep-dev/lockstep/externalsecrets/pull"
 	"github.com/lockstep-dev/lockstep/externalsecrets/push"
 	"github.com/lockstep-dev/lockstep/externalsecrets/stores"
@@ -48,16 +50,29 @@ func newScheme() *runtime.Scheme {
 	return s
 }
 
+// aws is where its services are.
+func (o *options) aws() aws.Endpoints {
+	return aws.Endpoints{SecretsManager: o.secretsManager, ParameterStore: o.parameterStore, STS: o.sts, Ambient: aws.Ambient()}
+}
+
 // backends are the services that stores can name.
 func backends(o *options) providers.Registry {
 	return providers.Registry{
-		esv1.ProviderAWS:        aws.New(aws.Endpoints{SecretsManager: o.secretsManager, ParameterStore: o.parameterStore, STS: o.sts, Ambient: aws.Ambient()}),
+		esv1.ProviderAWS:        aws.New(o.aws()),
 		esv1.ProviderVault:      vault.Open,
 		esv1.ProviderGCP:        gcp.New(gcp.Endpoints{Ambient: gcp.Ambient()}),
 		esv1.ProviderKubernetes: kubernetes.Open,
 		esv1.ProviderWebhook:    webhook.Open,
 		esv1.ProviderFake:       fake.Open,
 	}
+}
+
+// makers are the services that generators ask.
+func makers(o *options) providers.Generators {
+	all := aws.Registries{Endpoints: o.aws(), ECR: o.ecr, ECRPublic: o.ecrPublic}.Generators()
+	maps.Copy(all, gcp.Generators(gcp.Endpoints{Ambient: gcp.Ambient()}))
+	maps.Copy(all, vault.Generators())
+	return all
 }
 
 // setup is the table of contents of the suite: one line per controller.
@@ -79,7 +94,9 @@ func setup(mgr ctrl.Manager, o *options) error {
 	refs := reconciler.References{AllowCrossNamespace: o.allowCrossNamespaceRefs}
 	clients := &apply.Clients{Config: mgr.GetConfig(), Mapper: mgr.GetRESTMapper()}
 	ring, sources := &sealer.Keyring{}, source.NewStore()
-	open := &stores.Stores{Client: c, Reader: reader, Metadata: metadata, Registry: backends(o), Class: o.controllerClass}
+	open := &stores.Stores{Client: c, Reader: reader, Metadata: metadata, Registry: backends(o), Class: o.controllerClass, Identity: o.identity}
+
+	made := &generators.Generators{Reader: c, References: open.References, Registry: open.Registry, Backends: makers(o), Class: o.controllerClass}
 
 	for _, r := range []interface{ SetupWithManager(ctrl.Manager) error }{
 		&source.Controller{Client: c, Metadata: metadata, Secrets: reader, Recorder: events, Store: sources, AllowHTTPCredentials: o.allowHTTPCredentials},
@@ -88,9 +105,9 @@ func setup(mgr ctrl.Manager, o *options) error {
 		&sealedsecret.Controller{Client: c, Reader: reader, Recorder: events, Keys: ring, Selector: selector, AcceptDeprecatedData: o.acceptV1Data, AllowPrivileged: o.allowPrivileged, Namespace: o.namespace, KeyPrefix: o.keyPrefix},
 		&reseal.Controller{Client: c, Secrets: reader, Recorder: events, Ring: ring, Namespace: o.namespace, AllowHTTPCredentials: o.allowHTTPCredentials},
 		&stores.Controller{Client: c, Recorder: events, Stores: open},
-		&pull.Controller{Client: c, Reader: reader, Metadata: metadata, Recorder: events, Stores: open, Namespace: o.namespace},
+		&pull.Controller{Client: c, Reader: reader, Metadata: metadata, Recorder: events, Stores: open, Makers: made, Namespace: o.namespace},
 		&fanout.Controller{Client: c, Metadata: metadata, Recorder: events},
-		&push.Controller{Client: c, Reader: reader, Metadata: metadata, Recorder: events, Stores: open},
+		&push.Controller{Client: c, Reader: reader, Metadata: metadata, Recorder: events, Stores: open, Makers: made},
 	} {
 		if err := r.SetupWithManager(mgr); err != nil {
 			return fmt.Errorf("set up %T: %w", r, err)

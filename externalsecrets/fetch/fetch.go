@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"time"
-	"time"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	"github.com/lockstep-dev/lockstep/providers"
@@ -70,10 +69,10 @@ func (r Read) String() string {
 type Result struct {
 	Value  providers.Value
 	Values map[string]providers.Value // of a find or a generator, by name
+	Until  time.Time                  // when what a generator made ends; zero is never
 	Err    error
 	At     time.Time // when the store was asked; zero if none was
 }
-	At     time.Time // when the store was asked; zero if none was
 
 // A Plan is what an ExternalSecret needs.
 type Plan struct {
@@ -200,14 +199,14 @@ func Stores(spec *esv1.ExternalSecretSpec) []esv1.SecretStoreRef {
 	})
 }
 
-// Generators returns the generators that spec names: Kind/name of each.
-func Generators(spec *esv1.ExternalSecretSpec) (names []string) {
+// Generators returns the generators that spec names.
+func Generators(spec *esv1.ExternalSecretSpec) (refs []esv1.GeneratorRef) {
 	for i := range spec.DataFrom {
 		if s := spec.DataFrom[i].SourceRef; s != nil && s.GeneratorRef != nil {
-			names = append(names, s.GeneratorRef.Kind+"/"+s.GeneratorRef.Name)
+			refs = append(refs, *s.GeneratorRef)
 		}
 	}
-	return names
+	return refs
 }
 
 func (p *Plan) add(i item) {

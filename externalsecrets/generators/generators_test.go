@@ -7,9 +7,9 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/ssh"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	genv1 "github.com/lockstep-dev/lockstep/apis/generators/v1alpha1"
+	"github.com/lockstep-dev/lockstep/providers"
 )
 
 func TestPassword(t *testing.T) {
@@ -38,15 +38,15 @@ func TestPassword(t *testing.T) {
 			if !errors.Is(err, tc.err) {
 				t.Fatalf("%s\ngot %v, want %v", tc.reason, err, tc.err)
 			}
-			if len(got) != len(tc.want) {
-				t.Errorf("%s\ngot %d passwords, want %d", tc.reason, len(got), len(tc.want))
+			if len(got.Values) != len(tc.want) {
+				t.Errorf("%s\ngot %d passwords, want %d", tc.reason, len(got.Values), len(tc.want))
 			}
 			for key, expression := range tc.want {
-				if !regexp.MustCompile(expression).Match(got[key]) {
-					t.Errorf("%s\n%s: got %q, want %s", tc.reason, key, got[key], expression)
+				if !regexp.MustCompile(expression).Match(got.Values[key].Bytes()) {
+					t.Errorf("%s\n%s: got %q, want %s", tc.reason, key, got.Values[key].Bytes(), expression)
 				}
 			}
-			if again, _ := passwords(&tc.spec); tc.err == nil && tc.want["password"] == `^.{24}$` && string(again["password"]) == string(got["password"]) {
+			if again, _ := passwords(&tc.spec); tc.err == nil && tc.want["password"] == `^.{24}$` && again.Values["password"].Equal(got.Values["password"]) {
 				t.Error("the same password twice")
 			}
 		})
@@ -54,15 +54,16 @@ func TestPassword(t *testing.T) {
 }
 
 func TestUUIDAndFake(t *testing.T) {
-	got, err := generate(&genv1.UUID{})
-	if err != nil || !regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`).Match(got["uuid"]) {
-		t.Errorf("got %q, %v, want a UUID of version 4", got["uuid"], err)
+	g := &Generators{}
+	got, err := g.make(t.Context(), genv1.UUIDKind, &genv1.UUIDSpec{}, providers.Config{})
+	if v := got.Values["uuid"].Bytes(); err != nil || !regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`).Match(v) {
+		t.Errorf("got %q, %v, want a UUID of version 4", v, err)
 	}
-	got, err = generate(&genv1.Fake{Spec: genv1.FakeSpec{Data: map[string]string{"a": "b"}}})
-	if err != nil || string(got["a"]) != "b" {
-		t.Errorf("got %q, %v, want what stands in it", got, err)
+	got, err = g.make(t.Context(), genv1.FakeKind, &genv1.FakeSpec{Data: map[string]string{"a": "b"}}, providers.Config{})
+	if v := got.Values["a"].Bytes(); err != nil || string(v) != "b" {
+		t.Errorf("got %q, %v, want what stands in it", v, err)
 	}
-	if _, err := generate(client.Object(nil)); !errors.Is(err, ErrUnsupported) {
+	if _, err := g.make(t.Context(), "Other", nil, providers.Config{}); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("got %v, want ErrUnsupported", err)
 	}
 }
@@ -89,13 +90,14 @@ func TestSSHKey(t *testing.T) {
 			if err != nil {
 				return
 			}
-			key, err := ssh.ParsePrivateKey(got["privateKey"])
+			key, err := ssh.ParsePrivateKey(got.Values["privateKey"].Bytes())
 			if err != nil {
 				t.Fatal(err)
 			}
-			public, comment, _, _, err := ssh.ParseAuthorizedKey(got["publicKey"])
-			if err != nil || comment != tc.spec.Comment || string(public.Marshal()) != string(key.PublicKey().Marshal()) || !strings.HasPrefix(string(got["publicKey"]), tc.want) {
-				t.Errorf("got %s, %q, %v", got["publicKey"], comment, err)
+			line := got.Values["publicKey"].Bytes()
+			public, comment, _, _, err := ssh.ParseAuthorizedKey(line)
+			if err != nil || comment != tc.spec.Comment || string(public.Marshal()) != string(key.PublicKey().Marshal()) || !strings.HasPrefix(string(line), tc.want) {
+				t.Errorf("got %s, %q, %v", line, comment, err)
 			}
 		})
 	}

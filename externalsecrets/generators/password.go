@@ -9,6 +9,7 @@ import (
 	"math/big"
 
 	genv1 "github.com/lockstep-dev/lockstep/apis/generators/v1alpha1"
+	"github.com/lockstep-dev/lockstep/providers"
 )
 
 // Defaults and alphabets of External Secrets Operator.
@@ -25,25 +26,26 @@ const (
 const maxLength = 4096
 
 // passwords makes one password for each key.
-func passwords(spec *genv1.PasswordSpec) (map[string][]byte, error) {
+func passwords(spec *genv1.PasswordSpec) (providers.Made, error) {
 	keys := spec.SecretKeys
 	if len(keys) == 0 {
 		keys = []string{"password"}
 	}
-	values := make(map[string][]byte, len(keys))
+	values := make(map[string]providers.Value, len(keys))
 	for i, key := range keys {
 		if _, ok := values[key]; ok {
-			return nil, fmt.Errorf("spec.secretKeys[%d]: %w: %q is there already: remove one of them", i, ErrInvalid, key)
+			return providers.Made{}, fmt.Errorf("spec.secretKeys[%d]: %w: %q is there already: remove one of them", i, ErrInvalid, key)
 		}
 		text, err := password(spec)
+		if err == nil {
+			text, err = encode(spec.Encoding, text)
+		}
 		if err != nil {
-			return nil, err
+			return providers.Made{}, err
 		}
-		if values[key], err = encode(spec.Encoding, text); err != nil {
-			return nil, err
-		}
+		values[key] = providers.NewValue(text)
 	}
-	return values, nil
+	return providers.Made{Values: values}, nil
 }
 
 func password(spec *genv1.PasswordSpec) ([]byte, error) {

@@ -14,31 +14,34 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	genv1 "github.com/lockstep-dev/lockstep/apis/generators/v1alpha1"
+	"github.com/lockstep-dev/lockstep/providers"
 )
 
 // sshKey makes a private key in the form of OpenSSH, and the line of
 // authorized_keys for it.
-func sshKey(spec *genv1.SSHKeySpec) (map[string][]byte, error) {
+func sshKey(spec *genv1.SSHKeySpec) (providers.Made, error) {
 	key, err := newKey(spec.KeyType, spec.KeySize)
 	if err != nil {
-		return nil, err
+		return providers.Made{}, err
 	}
 	if strings.ContainsAny(spec.Comment, "\r\n") {
-		return nil, fmt.Errorf("spec.comment: %w: it must be one line", ErrInvalid)
+		return providers.Made{}, fmt.Errorf("spec.comment: %w: it must be one line", ErrInvalid)
 	}
 	block, err := ssh.MarshalPrivateKey(key, spec.Comment)
 	if err != nil {
-		return nil, fmt.Errorf("%w: the key cannot be written", ErrInvalid)
+		return providers.Made{}, fmt.Errorf("%w: the key cannot be written", ErrInvalid)
 	}
 	public, err := ssh.NewPublicKey(key.Public())
 	if err != nil {
-		return nil, fmt.Errorf("%w: the public key cannot be written", ErrInvalid)
+		return providers.Made{}, fmt.Errorf("%w: the public key cannot be written", ErrInvalid)
 	}
 	line := strings.TrimSuffix(string(ssh.MarshalAuthorizedKey(public)), "\n")
 	if spec.Comment != "" {
 		line += " " + spec.Comment
 	}
-	return map[string][]byte{"privateKey": pem.EncodeToMemory(block), "publicKey": []byte(line)}, nil
+	return providers.Made{Values: map[string]providers.Value{
+		"privateKey": providers.NewValue(pem.EncodeToMemory(block)), "publicKey": providers.NewValue([]byte(line)),
+	}}, nil
 }
 
 func newKey(kind string, size *int) (crypto.Signer, error) {

@@ -27,6 +27,7 @@ import (
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	esv1alpha1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1alpha1"
 	genv1 "github.com/lockstep-dev/lockstep/apis/generators/v1alpha1"
+	"github.com/lockstep-dev/lockstep/externalsecrets/generators"
 	"github.com/lockstep-dev/lockstep/externalsecrets/pull"
 	"github.com/lockstep-dev/lockstep/externalsecrets/stores"
 	"github.com/lockstep-dev/lockstep/providers"
@@ -199,7 +200,7 @@ func (b *bench) run() {
 	recorder := mgr.GetEventRecorderFor("lockstep")
 	for _, c := range []interface{ SetupWithManager(ctrl.Manager) error }{
 		&stores.Controller{Client: mgr.GetClient(), Recorder: recorder, Stores: s},
-		&pull.Controller{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Metadata: mgr.GetCache(), Recorder: recorder, Stores: s, Namespace: b.ns},
+		&pull.Controller{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Metadata: mgr.GetCache(), Recorder: recorder, Stores: s, Makers: &generators.Generators{Reader: mgr.GetClient()}, Namespace: b.ns},
 	} {
 		if err := c.SetupWithManager(mgr); err != nil {
 			b.t.Fatal(err)

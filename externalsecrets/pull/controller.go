@@ -19,8 +19,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
-	genv1 "github.com/lockstep-dev/lockstep/apis/generators/v1alpha1"
 	"github.com/lockstep-dev/lockstep/externalsecrets/fetch"
+	"github.com/lockstep-dev/lockstep/externalsecrets/generators"
 	"github.com/lockstep-dev/lockstep/externalsecrets/queue"
 	"github.com/lockstep-dev/lockstep/externalsecrets/stores"
 	"github.com/lockstep-dev/lockstep/reconciler"
@@ -34,6 +34,7 @@ type Controller struct {
 	Metadata  client.Reader // cache of the metadata of Secrets
 	Recorder  record.EventRecorder
 	Stores    *stores.Stores
+	Makers    *generators.Generators
 	Namespace string // of the controller, for the key of fingerprints
 	Workers   int    // ExternalSecrets worked on at once; 0 means 16
 
@@ -50,7 +51,7 @@ type Controller struct {
 // +kubebuilder:rbac:groups=external-secrets.io,resources=secretstores;clustersecretstores,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=configmaps;namespaces,verbs=get;list;watch
-// +kubebuilder:rbac:groups=generators.external-secrets.io,resources=passwords;uuids;sshkeys;fakes,verbs=get;list;watch
+// +kubebuilder:rbac:groups=generators.external-secrets.io,resources=passwords;uuids;sshkeys;fakes;webhooks;ecrauthorizationtokens;stssessiontokens;gcraccesstokens;vaultdynamicsecrets;clustergenerators,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
 
 func (c *Controller) loop() *reconciler.Loop[*esv1.ExternalSecret] {
@@ -87,6 +88,11 @@ func (c *Controller) mine(next reconcile.Reconciler) reconcile.Func {
 		if err := c.Client.Get(ctx, req.NamespacedName, es); err == nil {
 			for _, ref := range fetch.Stores(&es.Spec) {
 				if !c.Stores.Serves(ctx, ref.Kind, es.Namespace, ref.Name) {
+					return reconcile.Result{}, nil
+				}
+			}
+			for _, ref := range fetch.Generators(&es.Spec) {
+				if !c.Makers.Serves(ctx, es.Namespace, ref) {
 					return reconcile.Result{}, nil
 				}
 			}
@@ -148,14 +154,14 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 		c.tickets.ask(object)
 		c.alarm.set(object, lane, 0)
 	}}
+	watch(c.queue)
 	workers := c.Workers
 	if workers == 0 {
 		workers = 16
 	}
 	started := changed(time.Now()) //nolint:forbidigo // creation times are of the real clock
 	b := ctrl.NewControllerManagedBy(mgr)
-	watch(c.queue)
-	for kind, obj := range map[string]client.Object{genv1.PasswordKind: &genv1.Password{}, genv1.UUIDKind: &genv1.UUID{}, genv1.SSHKeyKind: &genv1.SSHKey{}, genv1.FakeKind: &genv1.Fake{}} {
+	for kind, obj := range generators.Kinds() {
 		b = b.Watches(obj, c.generated(kind), started)
 	}
 	return b.

@@ -102,7 +102,11 @@ func next(es *esv1.ExternalSecret, m *memory) time.Time {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(es.UID)) // a hash never fails
 	share := float64(h.Sum64()>>11) / (1 << 53)
-	return lastRead(es, m).Add(every + time.Duration(jitter*share*float64(every)))
+	at := lastRead(es, m).Add(every + time.Duration(jitter*share*float64(every)))
+	if renew := es.Status.RenewTime; renew != nil && renew.Time.Before(at) {
+		return renew.Time
+	}
+	return at
 }
 
 // coarse is how old the refresh time in the status may be while reads find
@@ -139,12 +143,12 @@ func interval(es *esv1.ExternalSecret) time.Duration {
 // read has an alarm of its own: it comes at its time, and not about then.
 func (c *Controller) every(es *esv1.ExternalSecret) time.Duration {
 	now, m := time.Now(), c.memories.of(es) //nolint:forbidigo // the Loop has no clock of its own
+	object := client.ObjectKeyFromObject(es)
+	var expected queue.Expectation
 	if periodic(es) {
 		at := next(es, m)
 		if at.Before(now) {
 			at = now
-	object := client.ObjectKeyFromObject(es)
-	var expected queue.Expectation
 		}
 		if at = m.windows.first(at); !at.IsZero() {
 			expected = queue.Expectation{Due: at, Every: interval(es)}
@@ -154,11 +158,11 @@ func (c *Controller) every(es *esv1.ExternalSecret) time.Duration {
 			c.alarm.set(object, queue.Periodic, at.Sub(now))
 		}
 	}
+	c.queue.Expect(object, expected)
 	// A Secret that someone deletes before the cache ever shows it is missed by
 	// the watch: look once more when the cache has had its time.
 	if es.Status.Target != nil && m.seen != es.Status.Target.UID && now.Sub(m.wrote) <= lag {
 		return lag + lag/10
-	c.queue.Expect(object, expected)
 	}
 	return 0
 }

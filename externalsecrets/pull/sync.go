@@ -13,7 +13,6 @@ import (
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	"github.com/lockstep-dev/lockstep/externalsecrets/fetch"
-	"github.com/lockstep-dev/lockstep/externalsecrets/generators"
 	"github.com/lockstep-dev/lockstep/externalsecrets/queue"
 	"github.com/lockstep-dev/lockstep/externalsecrets/template"
 	"github.com/lockstep-dev/lockstep/externalsecrets/texts"
@@ -126,17 +125,20 @@ func (r *run) refresh(ctx context.Context) error {
 	object := client.ObjectKeyFromObject(r.es)
 	results, fresh := r.tickets.take(object, r.version())
 	if fresh != nil {
-		lane := r.lane()
+		lane, reads := r.lane(), r.plan.Reads
 		r.queue.Submit(ctx, queue.Request{Object: object, Reads: r.plan.Stored(), Lane: lane, Every: r.rhythm()}, func(results map[fetch.Read]fetch.Result) {
-			r.tickets.put(object, fresh, results)
-			r.alarm.set(object, lane, 0)
+			// Generators take their time, and the queue's is for all.
+			go func() {
+				r.generate(context.WithoutCancel(ctx), object.Namespace, reads, results)
+				r.tickets.put(object, fresh, results)
+				r.alarm.set(object, lane, 0)
+			}()
 		})
 	}
 	if results == nil {
 		return reconciler.ErrPending
 	}
 	at := r.askedAt(results)
-	r.generate(ctx, results)
 	values, err := r.plan.Values(results, deletion(r.es) != esv1.DeletionRetain)
 	if err != nil {
 		return err
@@ -153,6 +155,7 @@ func (r *run) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.renew(results)
 	r.refreshed(at, equality.Semantic.DeepEqual(before, r.es.Status.Target))
 	return nil
 }
@@ -170,17 +173,35 @@ func (r *run) askedAt(results map[fetch.Read]fetch.Result) time.Time {
 }
 
 // generate adds what generators make to what was read.
-func (r *run) generate(ctx context.Context, results map[fetch.Read]fetch.Result) {
-	for _, read := range r.plan.Reads {
+func (c *Controller) generate(ctx context.Context, namespace string, reads []fetch.Read, results map[fetch.Read]fetch.Result) {
+	for _, read := range reads {
 		if read.Generator.Kind == "" {
 			continue
 		}
-		made, err := generators.Generate(ctx, r.Client, r.es.Namespace, read.Generator)
-		values := make(map[string]providers.Value, len(made))
-		for key, value := range made {
-			values[key] = providers.NewValue(value)
+		made, err := c.Makers.Generate(ctx, namespace, read.Generator)
+		if made.Values == nil {
+			made.Values = map[string]providers.Value{}
 		}
-		results[read] = fetch.Result{Values: values, Err: err}
+		results[read] = fetch.Result{Values: made.Values, Until: made.Until, Err: err}
+	}
+}
+
+// minRenewal is how soon values are made anew at the earliest, however short
+// they live: a service that makes them is not to be asked again and again.
+const minRenewal = 5 * time.Second
+
+// renew notes by when values that end must be made anew: when a third of their
+// time is left, so that there is time to try again.
+func (r *run) renew(results map[fetch.Read]fetch.Result) {
+	r.es.Status.RenewTime = nil
+	for _, result := range results {
+		if result.Until.IsZero() {
+			continue
+		}
+		left := max(result.Until.Sub(r.now)*2/3, minRenewal)
+		if at := metav1.NewTime(r.now.Add(left)); r.es.Status.RenewTime == nil || at.Before(r.es.Status.RenewTime) {
+			r.es.Status.RenewTime = &at
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
+	genv1 "github.com/lockstep-dev/lockstep/apis/generators/v1alpha1"
 	"github.com/lockstep-dev/lockstep/externalsecrets/fetch"
 	"github.com/lockstep-dev/lockstep/externalsecrets/texts"
 	"github.com/lockstep-dev/lockstep/reconciler"
@@ -32,8 +33,15 @@ func index(mgr ctrl.Manager) error {
 	for field, of := range map[string]func(*esv1.ExternalSecret) []string{
 		byTarget: func(es *esv1.ExternalSecret) []string { return []string{es.Namespace + "/" + targetName(es)} },
 		bySource: func(es *esv1.ExternalSecret) (refs []string) {
-			for _, name := range append(texts.Names(es.Spec.Target.Template), fetch.Generators(&es.Spec)...) {
+			for _, name := range texts.Names(es.Spec.Target.Template) {
 				refs = append(refs, es.Namespace+"/"+name)
+			}
+			for _, ref := range fetch.Generators(&es.Spec) {
+				namespace := es.Namespace
+				if ref.Kind == genv1.ClusterGeneratorKind {
+					namespace = ""
+				}
+				refs = append(refs, namespace+"/"+ref.Kind+"/"+ref.Name)
 			}
 			return refs
 		},

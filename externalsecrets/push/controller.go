@@ -34,6 +34,7 @@ type Controller struct {
 	Metadata client.Reader // cache of the metadata of Secrets
 	Recorder record.EventRecorder
 	Stores   *stores.Stores
+	Makers   *generators.Generators
 	Workers  int // PushSecrets worked on at once; 0 means 4
 }
 

@@ -26,6 +26,7 @@ import (
 	esv1alpha1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1alpha1"
 	genv1 "github.com/lockstep-dev/lockstep/apis/generators/v1alpha1"
 	"github.com/lockstep-dev/lockstep/externalsecrets/fanout"
+	"github.com/lockstep-dev/lockstep/externalsecrets/generators"
 	"github.com/lockstep-dev/lockstep/externalsecrets/push"
 	"github.com/lockstep-dev/lockstep/externalsecrets/stores"
 	"github.com/lockstep-dev/lockstep/providers"
@@ -129,7 +130,7 @@ func start(t *testing.T) *bench {
 	}}
 	events := mgr.GetEventRecorderFor("lockstep")
 	for _, c := range []interface{ SetupWithManager(ctrl.Manager) error }{
-		&push.Controller{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Metadata: mgr.GetCache(), Recorder: events, Stores: open},
+		&push.Controller{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Metadata: mgr.GetCache(), Recorder: events, Stores: open, Makers: &generators.Generators{Reader: mgr.GetClient()}},
 		&fanout.Controller{Client: mgr.GetClient(), Metadata: mgr.GetCache(), Recorder: events},
 	} {
 		if err := c.SetupWithManager(mgr); err != nil {

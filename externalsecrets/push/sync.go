@@ -17,7 +17,6 @@ import (
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	esv1alpha1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1alpha1"
-	"github.com/lockstep-dev/lockstep/externalsecrets/generators"
 	"github.com/lockstep-dev/lockstep/externalsecrets/stores"
 	"github.com/lockstep-dev/lockstep/externalsecrets/template"
 	"github.com/lockstep-dev/lockstep/externalsecrets/texts"
@@ -78,11 +77,13 @@ func (r *run) source(ctx context.Context) ([]*metav1.PartialObjectMetadata, erro
 func (r *run) values(ctx context.Context, secrets []*metav1.PartialObjectMetadata) (map[string][]byte, error) {
 	all := map[string][]byte{}
 	if ref := r.ps.Spec.Selector.GeneratorRef; ref != nil {
-		made, err := generators.Generate(ctx, r.Client, r.ps.Namespace, *ref)
+		made, err := r.Makers.Generate(ctx, r.ps.Namespace, *ref)
 		if err != nil {
 			return nil, fmt.Errorf("spec.selector.generatorRef: %w", err)
 		}
-		all = made
+		for key, value := range made.Values {
+			all[key] = value.Bytes()
+		}
 	}
 	for _, s := range secrets {
 		secret := &corev1.Secret{}

@@ -1,0 +1,147 @@
+package generators
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
+	genv1 "github.com/lockstep-dev/lockstep/apis/generators/v1alpha1"
+	"github.com/lockstep-dev/lockstep/providers"
+)
+
+// make makes values as the spec of a kind says.
+func (g *Generators) make(ctx context.Context, kind string, spec any, config providers.Config) (providers.Made, error) {
+	switch s := spec.(type) {
+	case *genv1.PasswordSpec:
+		return passwords(s)
+	case *genv1.UUIDSpec:
+		return providers.Made{Values: map[string]providers.Value{"uuid": providers.NewValue([]byte(uuid()))}}, nil
+	case *genv1.SSHKeySpec:
+		return sshKey(s)
+	case *genv1.FakeSpec:
+		made := providers.Made{Values: make(map[string]providers.Value, len(s.Data))}
+		for key, value := range s.Data {
+			made.Values[key] = providers.NewValue([]byte(value))
+		}
+		return made, nil
+	case *genv1.WebhookSpec:
+		return g.ask(ctx, s, config)
+	}
+	backend := g.Backends[kind]
+	if backend == nil {
+		return providers.Made{}, fmt.Errorf("kind %q: %w: this build has no backend for it", kind, ErrUnsupported)
+	}
+	return backend(ctx, spec, config)
+}
+
+// ask has a webhook answer with a JSON object.
+func (g *Generators) ask(ctx context.Context, s *genv1.WebhookSpec, config providers.Config) (providers.Made, error) {
+	config.Provider = &esv1.SecretStoreProvider{Webhook: s.WebhookProvider.DeepCopy()}
+	reader, err := g.Registry.Open(ctx, config)
+	if err != nil {
+		return providers.Made{}, err
+	}
+	answer, err := reader.Read(ctx, providers.Ref{})
+	if err != nil {
+		return providers.Made{}, err
+	}
+	values, err := providers.Object(answer.Bytes())
+	if err != nil {
+		return providers.Made{}, fmt.Errorf("what the webhook answers: %w: let it answer with one, or set spec.result.jsonPath to where there is one", err)
+	}
+	return providers.Made{Values: values}, nil
+}
+
+// own keeps what a generator refers to in the namespace of the object that uses
+// it, and says so in words of its own.
+type own struct {
+	providers.References
+
+	namespace string
+}
+
+func (o own) check(field string, namespace *string) error {
+	if namespace == nil || *namespace == "" || *namespace == o.namespace {
+		return nil
+	}
+	return fmt.Errorf("%s: %w: namespace %q is not that of the object that uses the generator, %q: a generator refers to its user's namespace only; remove it", field, providers.ErrInvalid, *namespace, o.namespace)
+}
+
+// Secret implements providers.References.
+func (o own) Secret(ctx context.Context, ref esv1.SecretKeySelector) (providers.Value, error) {
+	if err := o.check("secretRef "+ref.Name, ref.Namespace); err != nil {
+		return providers.Value{}, err
+	}
+	return o.References.Secret(ctx, ref)
+}
+
+// Keys implements providers.References.
+func (o own) Keys(ctx context.Context, ref esv1.SecretKeySelector) (map[string]providers.Value, error) {
+	if err := o.check("secretRef "+ref.Name, ref.Namespace); err != nil {
+		return nil, err
+	}
+	return o.References.Keys(ctx, ref)
+}
+
+// CA implements providers.References.
+func (o own) CA(ctx context.Context, ref esv1.CAProvider) ([]byte, error) {
+	if err := o.check("caProvider", ref.Namespace); err != nil {
+		return nil, err
+	}
+	return o.References.CA(ctx, ref)
+}
+
+// Token implements providers.References.
+func (o own) Token(ctx context.Context, ref esv1.ServiceAccountSelector, audiences []string) (providers.Value, time.Time, error) {
+	if err := o.check("serviceAccountRef", ref.Namespace); err != nil {
+		return providers.Value{}, time.Time{}, err
+	}
+	return o.References.Token(ctx, ref, audiences)
+}
+
+// Annotations implements providers.References.
+func (o own) Annotations(ctx context.Context, ref esv1.ServiceAccountSelector) (map[string]string, error) {
+	if err := o.check("serviceAccountRef", ref.Namespace); err != nil {
+		return nil, err
+	}
+	return o.References.Annotations(ctx, ref)
+}
+
+// prefixes are what backends call the spec of a generator: a store's.
+var prefixes = map[string]struct{ theirs, ours string }{
+	genv1.ECRAuthorizationTokenKind: {"spec.provider.aws.", "spec."},
+	genv1.STSSessionTokenKind:       {"spec.provider.aws.", "spec."},
+	genv1.GCRAccessTokenKind:        {"spec.provider.gcpsm.", "spec."},
+	genv1.VaultDynamicSecretKind:    {"spec.provider.vault.", "spec.provider."},
+	genv1.WebhookKind:               {"spec.provider.webhook.", "spec."},
+}
+
+// renamed is an error of a backend with the fields as the generator has them.
+type renamed struct {
+	error
+
+	text string
+}
+
+// Error implements error.
+func (r renamed) Error() string { return r.text }
+
+// Unwrap gives the class.
+func (r renamed) Unwrap() error { return r.error }
+
+// inSpec names the fields of a generator in an error. That there is nothing to
+// make does not pass for a secret that is gone, which may be deleted here, too.
+func inSpec(kind string, err error) error {
+	if errors.Is(err, providers.ErrNotFound) {
+		err = fmt.Errorf("%w: %v", providers.ErrUnavailable, err) //nolint:errorlint // the class is hidden on purpose
+	}
+	p := prefixes[kind]
+	if p.theirs == "" {
+		return err
+	}
+	text := strings.ReplaceAll(err.Error(), p.theirs, p.ours)
+	return renamed{err, strings.TrimPrefix(text, `read secret "": `)}
+}
