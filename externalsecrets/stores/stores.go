@@ -52,6 +52,9 @@ type Stores struct {
 	// store without a class is served by any.
 	Class string
 
+	// Identity is who may use what belongs to the controller itself.
+	Identity Identity
+
 	mu   sync.Mutex
 	open map[key]*entry
 }
@@ -218,6 +221,8 @@ func (s *Stores) reader(ctx context.Context, store esv1.GenericStore, referent s
 		Provider:   store.StoreSpec().Provider.DeepCopy(),
 		References: &references{reader: s.Reader, writer: s.Client, scope: scope},
 		Store:      providers.Store{Kind: kindOf(store), Name: store.GetName(), Namespace: cmp.Or(scope.own, scope.referent)},
+		Ambient:    s.Identity.Ambient(scope.own),
+		LinkLocal:  s.Identity.LinkLocal,
 	})
 	e.tried = time.Now() //nolint:forbidigo // see fresh
 	if e.failed++; e.err == nil {

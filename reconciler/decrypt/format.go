@@ -34,7 +34,7 @@ type store interface {
 
 var stores = map[format]store{
 	yamlFormat:   sopsyaml.NewStore(&config.YAMLStoreConfig{}),
-	jsonFormat:   sopsjson.NewStore(&config.JSONStoreConfig{}),
+	jsonFormat:   sopsjson.NewStore(&config.JSONStoreConfig{Indent: -1}),
 	dotenvFormat: dotenv.NewStore(&config.DotenvStoreConfig{}),
 	iniFormat:    ini.NewStore(&config.INIStoreConfig{}),
 	binaryFormat: sopsjson.NewBinaryStore(&config.JSONBinaryStoreConfig{}),
