@@ -2,7 +2,9 @@ package stores
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
@@ -96,8 +98,17 @@ func usesReferent(p *esv1.SecretStoreProvider) bool {
 // tellsNamespace returns the field that makes the service be told which
 // namespace a read is for; "" if there is none.
 func tellsNamespace(p *esv1.SecretStoreProvider) string {
-	if p != nil && p.AWS != nil && p.AWS.SessionTagsPolicy != "" && p.AWS.SessionTagsPolicy != esv1.AWSSessionTagsNone {
+	if p == nil {
+		return ""
+	}
+	if p.AWS != nil && p.AWS.SessionTagsPolicy != "" && p.AWS.SessionTagsPolicy != esv1.AWSSessionTagsNone {
 		return "spec.provider.aws.sessionTagsPolicy"
+	}
+	if w := p.Webhook; w != nil {
+		texts := append(slices.Collect(maps.Values(w.Headers)), w.URL, w.Body)
+		if slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(text, "remoteRef.namespace") }) {
+			return "spec.provider.webhook"
+		}
 	}
 	return ""
 }

@@ -20,7 +20,7 @@ type text struct {
 	made  *template.Template
 }
 
-// functions are those of the language, besides eq, ne, and, or, not and index.
+// functions are those of the language, besides builtin.
 var functions = template.FuncMap{
 	"b64enc": func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) },
 	"toJson": func(s string) (string, error) { b, err := json.Marshal(s); return string(b), err },
@@ -29,7 +29,8 @@ var functions = template.FuncMap{
 	"upper":  strings.ToUpper,
 }
 
-var builtin = []string{"eq", "ne", "and", "or", "not", "index"}
+// builtin are functions of Go's templates that take no time and no format.
+var builtin = []string{"eq", "ne", "and", "or", "not", "index", "print", "urlquery"}
 
 func newText(field, s string) (*text, error) {
 	t, err := template.New(field).Option("missingkey=error").Funcs(functions).Parse(s)
@@ -93,8 +94,8 @@ func checkArgument(arg parse.Node) error {
 		}
 	case *parse.FieldNode:
 		name := strings.Join(a.Ident, ".")
-		if a.Ident[0] == "remoteRef" && name != "remoteRef.key" && name != "remoteRef.version" {
-			return fmt.Errorf("a template here has no .%s: only .remoteRef.key and .remoteRef.version", name)
+		if a.Ident[0] == "remoteRef" && !slices.Contains([]string{"remoteRef.key", "remoteRef.version", "remoteRef.namespace"}, name) {
+			return fmt.Errorf("a template here has no .%s, only .remoteRef.key, .version and .namespace: a property is taken out of the answer here", name)
 		}
 	}
 	return nil

@@ -45,7 +45,7 @@ func Open(ctx context.Context, config providers.Config) (providers.Reader, error
 	if p.Auth != nil {
 		return nil, fmt.Errorf("spec.provider.webhook.auth.ntlm: %w: it is not supported; use headers", providers.ErrInvalid)
 	}
-	r := &reader{refs: config.References, method: http.MethodGet, timeout: defaultTimeout}
+	r := &reader{refs: config.References, namespace: config.Store.Namespace, method: http.MethodGet, timeout: defaultTimeout}
 	if err := r.settings(p); err != nil {
 		return nil, err
 	}
@@ -62,17 +62,18 @@ func Open(ctx context.Context, config providers.Config) (providers.Reader, error
 
 // reader is one webhook.
 type reader struct {
-	http    *http.Client
-	refs    providers.References
-	method  string
-	timeout time.Duration
-	origin  string // scheme, host and port
-	url     *text  // what follows the origin
-	body    *text
-	headers map[string]*text
-	named   []esv1.WebhookSecret
-	result  []step
-	parsed  bool // a result is to be taken out of JSON
+	http      *http.Client
+	refs      providers.References
+	namespace string // of who reads; "" if it makes no difference
+	method    string
+	timeout   time.Duration
+	origin    string // scheme, host and port
+	url       *text  // what follows the origin
+	body      *text
+	headers   map[string]*text
+	named     []esv1.WebhookSecret
+	result    []step
+	parsed    bool // a result is to be taken out of JSON
 }
 
 func (r *reader) settings(p *esv1.WebhookProvider) error {
@@ -163,12 +164,11 @@ func roots(ctx context.Context, p *esv1.WebhookProvider, refs providers.Referenc
 }
 
 // secrets reads what the templates may use, anew each time: a Secret may hold
-// something else by now. Without a key, secretRef is all of a Secret, which a
-// store cannot read.
+// something else by now. Without a key, secretRef is all keys of a Secret.
 func (r *reader) secrets(ctx context.Context) (map[string]any, error) {
 	all := map[string]any{}
 	for i, s := range r.named {
-		v, err := r.refs.Secret(ctx, s.SecretRef)
+		found, err := r.keys(ctx, s.SecretRef)
 		if err != nil {
 			return nil, fmt.Errorf("spec.provider.webhook.secrets[%d].secretRef: %w", i, err)
 		}
@@ -177,9 +177,19 @@ func (r *reader) secrets(ctx context.Context) (map[string]any, error) {
 			keys = map[string]string{}
 			all[s.Name] = keys
 		}
-		keys[s.SecretRef.Key] = strings.TrimRight(string(v.Bytes()), "\r\n")
+		for key, v := range found {
+			keys[key] = strings.TrimRight(string(v.Bytes()), "\r\n") // editors leave a newline
+		}
 	}
 	return all, nil
+}
+
+func (r *reader) keys(ctx context.Context, ref esv1.SecretKeySelector) (map[string]providers.Value, error) {
+	if ref.Key == "" {
+		return r.refs.Keys(ctx, ref)
+	}
+	v, err := r.refs.Secret(ctx, ref)
+	return map[string]providers.Value{ref.Key: v}, err
 }
 
 // Read implements providers.Reader. It takes one request.
@@ -188,7 +198,7 @@ func (r *reader) Read(ctx context.Context, ref providers.Ref) (providers.Value, 
 	if err != nil {
 		return providers.Value{}, err
 	}
-	data["remoteRef"] = map[string]string{"key": ref.Path, "version": ref.Version}
+	data["remoteRef"] = map[string]string{"key": ref.Path, "version": ref.Version, "namespace": r.namespace}
 	sent, err := r.request(ctx, data)
 	if err != nil {
 		return providers.Value{}, err
