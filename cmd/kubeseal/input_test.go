@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lockstep-dev/lockstep/sealer"
+	"github.com/lockstep-dev/lockstep/test/seeds"
 )
 
 // Whatever the input is, the output file is the old one or the new one, and
@@ -81,28 +82,13 @@ func FuzzBackup(f *testing.F) {
 	}
 	pem := sealer.EncodePrivateKey(key)
 	secret := "kind: Secret\napiVersion: v1\ndata:\n  tls.key: " + base64Of(string(pem)) + "\n"
-	for _, seed := range []string{string(pem), secret, "kind: List\nitems:\n- " + strings.ReplaceAll(secret, "\n", "\n  "), secret + "---\n" + secret, "kind: List\nitems: [1]\n", "{", "kind: Secret\ndata: {tls.key: QQ==}\n"} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, text []byte) {
-		keys, err := privateKeys(text)
+	seeds.Add(f, string(pem), secret, "kind: List\nitems:\n- "+strings.ReplaceAll(secret, "\n", "\n  "), secret+"---\n"+secret, "kind: List\nitems: [1]\n", "{", "kind: Secret\ndata: {tls.key: QQ==}\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		keys, err := privateKeys([]byte(text))
 		for _, key := range keys {
 			if err == nil && key.Validate() != nil {
 				t.Error("a key that is none")
 			}
-		}
-	})
-}
-
-// FuzzSecrets checks that what seals can be read, and that an error repeats
-// nothing of it.
-func FuzzSecrets(f *testing.F) {
-	for _, seed := range []string{plainSecret, full, plainSecret + "---\n" + full, "{}", "data: {canary: 1}", "{\"stringData\":{\"a\":\"canary\"}}", "canary"} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, text []byte) {
-		if _, err := readSecrets(bytes.NewReader(text)); err != nil && strings.Contains(err.Error(), "canary") {
-			t.Errorf("the input is repeated: %v", err)
 		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 	sigsyaml "sigs.k8s.io/yaml"
 
 	bitnamiv1alpha1 "github.com/lockstep-dev/lockstep/apis/bitnami/v1alpha1"
+	"github.com/lockstep-dev/lockstep/cmd/internal/manifest"
 	"github.com/lockstep-dev/lockstep/sealer"
 )
 
@@ -47,7 +48,7 @@ func (s *sealing) mergeInto(in io.Reader) error {
 	if err := sigsyaml.Unmarshal(next, got); err != nil || !equality.Semantic.DeepEqual(got, merged) {
 		return s.rewrite(merged) // what was edited must say what was meant
 	}
-	return replaceFile(path, next)
+	return manifest.ReplaceFile(path, next, 0o644)
 }
 
 func isJSON(text []byte) bool { return bytes.HasPrefix(bytes.TrimSpace(text), []byte("{")) }
@@ -58,13 +59,13 @@ func (s *sealing) rewrite(ss *bitnamiv1alpha1.SealedSecret) error {
 	if err := write(&out, s.format, ss); err != nil {
 		return err
 	}
-	return replaceFile(s.options.mergeInto, out.Bytes())
+	return manifest.ReplaceFile(s.options.mergeInto, out.Bytes(), 0o644)
 }
 
 // sealedFor seals the Secret of the input for the name, namespace and scope of
 // a SealedSecret.
 func (s *sealing) sealedFor(in io.Reader, into *bitnamiv1alpha1.SealedSecret) (*bitnamiv1alpha1.SealedSecret, error) {
-	secrets, err := readSecrets(in)
+	secrets, err := manifest.Secrets(in)
 	if err != nil {
 		return nil, err
 	}
@@ -73,14 +74,14 @@ func (s *sealing) sealedFor(in io.Reader, into *bitnamiv1alpha1.SealedSecret) (*
 	}
 	secret := secrets[0]
 	secret.Name, secret.Namespace = into.Name, into.Namespace
-	if !s.flags.Changed("scope") && scopeOf(secret) == sealer.Strict {
-		s.scope.Scope = scopeOf(into) // or the new items would not open beside the old
+	if !s.flags.Changed("scope") && manifest.ScopeOf(secret) == sealer.Strict {
+		s.scope.Scope = manifest.ScopeOf(into) // or the new items would not open beside the old
 	}
 	from, err := s.secret(secret)
 	if err != nil {
 		return nil, err
 	}
-	if was, is := scopeOf(into), scopeOf(from); was != is {
+	if was, is := manifest.ScopeOf(into), manifest.ScopeOf(from); was != is {
 		return nil, fmt.Errorf("--merge-into %s: it was sealed with scope %s, and the new items would have %s: use --scope %s", s.options.mergeInto, was, is, was)
 	}
 	return from, nil
@@ -117,11 +118,13 @@ func edited(text []byte, into, from *bitnamiv1alpha1.SealedSecret) ([]byte, erro
 			if was, ok := part.was[name]; ok && was == part.will[name] {
 				continue
 			}
-			next, err := setText(text, append(slices.Clone(part.path), name), part.will[name])
-			if err != nil {
+			roots, err := manifest.Roots(text)
+			if err != nil || len(roots) == 0 {
+				return nil, manifest.ErrEdit
+			}
+			if text, err = manifest.Set(text, roots[0], append(slices.Clone(part.path), name), part.will[name]); err != nil {
 				return nil, err
 			}
-			text = next
 		}
 	}
 	return text, nil

@@ -19,6 +19,7 @@ import (
 	sigsyaml "sigs.k8s.io/yaml"
 
 	bitnamiv1alpha1 "github.com/lockstep-dev/lockstep/apis/bitnami/v1alpha1"
+	"github.com/lockstep-dev/lockstep/cmd/internal/manifest"
 	"github.com/lockstep-dev/lockstep/reconciler/sealedsecret"
 	"github.com/lockstep-dev/lockstep/sealer"
 )
@@ -29,7 +30,7 @@ func (o *options) unseal(ctx context.Context, in io.Reader, out io.Writer) error
 	if err != nil {
 		return err
 	}
-	text, err := io.ReadAll(io.LimitReader(in, maxInput))
+	text, err := io.ReadAll(io.LimitReader(in, manifest.MaxInput))
 	if err != nil {
 		return err
 	}
@@ -96,8 +97,9 @@ func privateKeys(text []byte) ([]*rsa.PrivateKey, error) {
 
 func backup(text []byte) ([]*corev1.Secret, error) {
 	var list corev1.List
-	if err := sigsyaml.Unmarshal(text, &list); err != nil || list.Kind != "List" && list.Kind != "SecretList" {
-		return readSecrets(strings.NewReader(string(text)))
+	// What is marshalled from client-go's types says no kind.
+	if err := sigsyaml.Unmarshal(text, &list); err != nil || list.Kind != "List" && list.Kind != "SecretList" && (list.Kind != "" || len(list.Items) == 0) {
+		return manifest.Secrets(strings.NewReader(string(text)))
 	}
 	var secrets []*corev1.Secret
 	for _, item := range list.Items {
@@ -123,7 +125,7 @@ func opened(ctx context.Context, ss *bitnamiv1alpha1.SealedSecret, keys []*rsa.P
 		all = append(all, k)
 	}
 	ring.Set(all...)
-	at := sealer.Binding{Namespace: ss.Namespace, Name: ss.Name, Scope: scopeOf(ss)}
+	at := sealer.Binding{Namespace: ss.Namespace, Name: ss.Name, Scope: manifest.ScopeOf(ss)}
 	data, err := openedItems(ss, ring, at)
 	if err != nil {
 		return nil, err

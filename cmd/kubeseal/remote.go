@@ -17,12 +17,13 @@ import (
 	"k8s.io/client-go/rest"
 
 	bitnamiv1alpha1 "github.com/lockstep-dev/lockstep/apis/bitnami/v1alpha1"
+	"github.com/lockstep-dev/lockstep/cmd/internal/manifest"
 )
 
 // readSealed reads a stream of SealedSecrets in YAML or JSON. What is in them
 // is no secret, so the decoder may say what it does not like.
 func readSealed(in io.Reader) ([]*bitnamiv1alpha1.SealedSecret, error) {
-	decoder := yaml.NewYAMLOrJSONDecoder(io.LimitReader(in, maxInput), 4096)
+	decoder := yaml.NewYAMLOrJSONDecoder(io.LimitReader(in, manifest.MaxInput), 4096)
 	var all []*bitnamiv1alpha1.SealedSecret
 	for {
 		var raw json.RawMessage

@@ -13,12 +13,9 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/lockstep-dev/lockstep/cmd/internal/manifest"
 	"github.com/lockstep-dev/lockstep/sealer"
 )
-
-// maxInput is the largest input in bytes: a hundred of the largest Secrets
-// there can be, in base64.
-const maxInput = 100 << 21
 
 // run does what the flags say.
 func (o *options) run(ctx context.Context, s streams) error {
@@ -36,7 +33,7 @@ func (o *options) run(ctx context.Context, s streams) error {
 		return err
 	}
 	if o.outputFile != "" {
-		return replaceFile(o.outputFile, out.Bytes())
+		return manifest.ReplaceFile(o.outputFile, out.Bytes(), 0o644)
 	}
 	_, err := s.out.Write(out.Bytes())
 	return err
@@ -143,26 +140,4 @@ func (s *sealing) rawInput(in io.Reader) ([]byte, error) {
 	default:
 		return nil, errors.New("must provide only one --from-file when encrypting a single item with --raw")
 	}
-}
-
-// replaceFile writes a file so that whoever reads it sees the old content or
-// the new.
-func replaceFile(path string, content []byte) error {
-	mode := os.FileMode(0o644)
-	if info, err := os.Stat(path); err == nil {
-		mode = info.Mode().Perm()
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Chmod(mode), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name()) // the first error says more
-	}
-	return err
 }

@@ -7,16 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/yaml"
 	sigsyaml "sigs.k8s.io/yaml"
 
 	bitnamiv1alpha1 "github.com/lockstep-dev/lockstep/apis/bitnami/v1alpha1"
+	"github.com/lockstep-dev/lockstep/cmd/internal/manifest"
 	"github.com/lockstep-dev/lockstep/sealer"
 )
 
@@ -29,7 +26,7 @@ type sealing struct {
 // secrets seals each Secret of a stream, under name and namespace if they are
 // not empty.
 func (s *sealing) secrets(in io.Reader, out io.Writer, name, namespace string) error {
-	secrets, err := readSecrets(in)
+	secrets, err := manifest.Secrets(in)
 	if err != nil {
 		return err
 	}
@@ -54,26 +51,6 @@ func (s *sealing) secrets(in io.Reader, out io.Writer, name, namespace string) e
 	return nil
 }
 
-// readSecrets reads a stream of YAML or JSON documents; empty ones do not count.
-func readSecrets(in io.Reader) ([]*corev1.Secret, error) {
-	decoder := yaml.NewYAMLOrJSONDecoder(io.LimitReader(in, maxInput), 4096)
-	var secrets []*corev1.Secret
-	for {
-		secret := &corev1.Secret{}
-		err := decoder.Decode(secret)
-		if errors.Is(err, io.EOF) {
-			return secrets, nil
-		}
-		if err != nil {
-			// The decoder's words repeat the input, and the input is secret.
-			return nil, fmt.Errorf("document %d of the input is no Secret in YAML or JSON: values of data are base64, those of stringData text", len(secrets)+1)
-		}
-		if !equality.Semantic.DeepEqual(secret, &corev1.Secret{}) {
-			secrets = append(secrets, secret)
-		}
-	}
-}
-
 // secret seals one Secret.
 func (s *sealing) secret(secret *corev1.Secret) (*bitnamiv1alpha1.SealedSecret, error) {
 	if secret.Kind != "" && secret.Kind != "Secret" {
@@ -86,14 +63,17 @@ func (s *sealing) secret(secret *corev1.Secret) (*bitnamiv1alpha1.SealedSecret, 
 		return nil, errors.New("missing metadata.name in input Secret")
 	}
 	if s.scope.Scope != sealer.Strict {
-		secret.Annotations = withScope(secret.Annotations, s.scope.Scope)
+		secret.Annotations = manifest.WithScope(secret.Annotations, s.scope.Scope)
 	}
-	at := sealer.Binding{Name: secret.Name, Scope: scopeOf(secret)}
+	at := sealer.Binding{Name: secret.Name, Scope: manifest.ScopeOf(secret)}
 	if err := s.namespace(secret, at.Scope); err != nil {
 		return nil, err
 	}
 	at.Namespace = secret.Namespace
-	return s.sealed(secret, at)
+	return manifest.Sealed(secret, func(_ string, value []byte) (string, error) {
+		sealed, err := sealer.Seal(s.key, value, at.Label())
+		return base64.StdEncoding.EncodeToString(sealed), err
+	})
 }
 
 // namespace gives a Secret the namespace of the flags or the kubeconfig, if it
@@ -113,88 +93,6 @@ func (s *sealing) namespace(secret *corev1.Secret, scope sealer.Scope) error {
 		return errors.New("secret must declare a namespace")
 	}
 	return nil
-}
-
-// sealed makes the SealedSecret. Of the metadata, the template gets all that a
-// person may have written, and the SealedSecret itself only what the scope
-// needs, as with the genuine kubeseal.
-func (s *sealing) sealed(secret *corev1.Secret, at sealer.Binding) (*bitnamiv1alpha1.SealedSecret, error) {
-	ss := &bitnamiv1alpha1.SealedSecret{
-		TypeMeta: metav1.TypeMeta{
-			APIVersion: bitnamiv1alpha1.GroupVersion.String(),
-			Kind:       bitnamiv1alpha1.SealedSecretKind,
-		},
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace:   secret.Namespace,
-			Name:        secret.Name,
-			Annotations: withScope(nil, at.Scope),
-		},
-	}
-	ss.Spec.EncryptedData = bitnamiv1alpha1.EncryptedData{}
-	ss.Spec.Template = bitnamiv1alpha1.SecretTemplateSpec{
-		ObjectMeta: writable(secret.ObjectMeta),
-		Type:       secret.Type,
-		Immutable:  secret.Immutable,
-	}
-	values := maps.Clone(secret.Data)
-	if values == nil {
-		values = map[string][]byte{}
-	}
-	for item, text := range secret.StringData {
-		values[item] = []byte(text)
-	}
-	for item, value := range values {
-		sealed, err := sealer.Seal(s.key, value, at.Label())
-		if err != nil {
-			return nil, fmt.Errorf("item %q: %w", item, err)
-		}
-		ss.Spec.EncryptedData[item] = base64.StdEncoding.EncodeToString(sealed)
-	}
-	return ss, nil
-}
-
-// lastApplied are annotations that hold the whole Secret.
-var lastApplied = []string{"kubectl.kubernetes.io/last-applied-configuration", "kubecfg.ksonnet.io/last-applied-configuration"}
-
-// writable returns m without what only the server sets, what belongs to one
-// cluster, and what holds the values.
-func writable(m metav1.ObjectMeta) metav1.ObjectMeta {
-	m = *m.DeepCopy()
-	m.SelfLink = "" //nolint:staticcheck // SA1019: old Secrets have it
-	m.UID, m.ResourceVersion, m.Generation = "", "", 0
-	m.CreationTimestamp, m.DeletionTimestamp, m.DeletionGracePeriodSeconds = metav1.Time{}, nil, nil
-	m.OwnerReferences = nil
-	for _, name := range lastApplied {
-		delete(m.Annotations, name)
-	}
-	return m
-}
-
-func scopeOf(o metav1.Object) sealer.Scope {
-	switch annotations := o.GetAnnotations(); {
-	case annotations[bitnamiv1alpha1.AnnotationClusterWide] == "true":
-		return sealer.ClusterWide
-	case annotations[bitnamiv1alpha1.AnnotationNamespaceWide] == "true":
-		return sealer.NamespaceWide
-	default:
-		return sealer.Strict
-	}
-}
-
-// withScope returns annotations that say scope.
-func withScope(annotations map[string]string, scope sealer.Scope) map[string]string {
-	out := map[string]string{}
-	maps.Copy(out, annotations)
-	delete(out, bitnamiv1alpha1.AnnotationNamespaceWide)
-	delete(out, bitnamiv1alpha1.AnnotationClusterWide)
-	switch scope {
-	case sealer.Strict: // says itself by saying nothing
-	case sealer.NamespaceWide:
-		out[bitnamiv1alpha1.AnnotationNamespaceWide] = "true"
-	case sealer.ClusterWide:
-		out[bitnamiv1alpha1.AnnotationClusterWide] = "true"
-	}
-	return out
 }
 
 // write prints an object in the form of the genuine kubeseal.

@@ -34,6 +34,14 @@ func (c *Controller) open(ctx context.Context, ss *bitnamiv1alpha1.SealedSecret)
 	return secret, keys, nil
 }
 
+// Open returns the Secret that the controller would write for ss, if ring were
+// its keys and nothing were forbidden: for recovery without a cluster.
+func Open(ctx context.Context, ss *bitnamiv1alpha1.SealedSecret, ring *sealer.Keyring) (*corev1.Secret, error) {
+	c := &Controller{Keys: ring, AcceptDeprecatedData: true, AllowPrivileged: true}
+	secret, _, err := c.open(ctx, ss)
+	return secret, err
+}
+
 // owner is the reference that Sealed Secrets sets.
 func owner(ss *bitnamiv1alpha1.SealedSecret) metav1.OwnerReference {
 	controller := true

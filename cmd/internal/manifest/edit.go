@@ -1,56 +1,126 @@
-package main
+package manifest
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"regexp"
+	"io"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
+
+	bitnamiv1alpha1 "github.com/lockstep-dev/lockstep/apis/bitnami/v1alpha1"
 )
 
-// errEdit says that a text cannot be edited in its place.
-var errEdit = errors.New("the file is written in a way that cannot be edited in its place")
-
-// setText sets one text in a document of YAML or JSON and leaves every other
-// byte as it is. What is missing on the way to it is made. The document has one
-// mapping at its root.
-func setText(text []byte, path []string, value string) ([]byte, error) {
-	e := &edit{text: text}
-	var doc yaml.Node
-	if err := yaml.Unmarshal(text, &doc); err != nil || len(doc.Content) == 0 {
-		return nil, errEdit
+// Roots returns the SealedSecrets of a text of one or more documents, those in
+// Lists too, in their order.
+func Roots(text []byte) ([]*yaml.Node, error) {
+	var all []*yaml.Node
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	for {
+		var document yaml.Node
+		err := decoder.Decode(&document)
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		}
+		if err != nil {
+			return nil, ErrEdit
+		}
+		if len(document.Content) > 0 {
+			all = append(all, sealedIn(document.Content[0])...)
+		}
 	}
-	node := doc.Content[0]
+}
+
+func sealedIn(node *yaml.Node) []*yaml.Node {
+	if node.Kind != yaml.MappingNode {
+		return nil
+	}
+	group, _, _ := strings.Cut(textOf(node, "apiVersion"), "/")
+	kind := textOf(node, "kind")
+	if kind == bitnamiv1alpha1.SealedSecretKind && group == bitnamiv1alpha1.GroupVersion.Group {
+		return []*yaml.Node{node}
+	}
+	var all []*yaml.Node
+	if items := valueOf(node, "items"); strings.HasSuffix(kind, "List") && items != nil && items.Kind == yaml.SequenceNode {
+		for _, item := range items.Content {
+			all = append(all, sealedIn(item)...)
+		}
+	}
+	return all
+}
+
+func valueOf(mapping *yaml.Node, name string) *yaml.Node {
+	if at := slices.IndexFunc(keysOf(mapping), func(k *yaml.Node) bool { return k.Value == name }); at >= 0 {
+		return mapping.Content[2*at+1]
+	}
+	return nil
+}
+
+func textOf(mapping *yaml.Node, name string) string {
+	if v := valueOf(mapping, name); v != nil && v.Kind == yaml.ScalarNode {
+		return v.Value
+	}
+	return ""
+}
+
+// ErrEdit says that a text cannot be edited in its place.
+var ErrEdit = errors.New("the file is written in a way that cannot be edited in its place")
+
+// Set sets one text in a document of YAML or JSON and leaves every other byte
+// as it is. Root is the mapping that path begins at, as Roots found it in text.
+// What is missing on the way is made: in braces within braces, in lines of its
+// own elsewhere. A new entry comes where it belongs if its neighbours are in
+// order, or else at the end. Its error is an ErrEdit; whoever calls it has to
+// see that the result says what was meant.
+func Set(text []byte, root *yaml.Node, path []string, value string) ([]byte, error) {
+	if strangeBreaks(text) {
+		return nil, ErrEdit
+	}
+	e := &edit{text: text}
+	node := root
 	for i, name := range path {
 		if node.Kind != yaml.MappingNode {
-			return nil, errEdit
+			return nil, ErrEdit
 		}
 		at := slices.IndexFunc(keysOf(node), func(k *yaml.Node) bool { return k.Value == name })
 		if at < 0 {
 			return e.add(node, path[i:], value)
 		}
-		key := node.Content[2*at]
-		node = node.Content[2*at+1]
-		if node.Kind == yaml.ScalarNode {
-			inFlow := e.text[e.offset(key)] == '"' && bytes.HasPrefix(bytes.TrimSpace(e.text), []byte("{"))
-			return e.replace(node, path[i+1:], value, inFlow)
+		next, left := node.Content[2*at+1], path[i+1:]
+		switch {
+		case len(left) == 0:
+			return e.replace(next, value, node.Style&yaml.FlowStyle != 0 && isQuoted(node.Content[2*at]))
+		case isEmpty(next):
+			return e.fill(node, node.Content[2*at], next, left, value)
 		}
+		node = next
 	}
-	return nil, errEdit
+	return nil, ErrEdit
+}
+
+// strangeBreaks says whether a text has line ends that YAML's parser counts and
+// other programs do not.
+func strangeBreaks(text []byte) bool {
+	return bytes.Count(text, []byte("\r")) != bytes.Count(text, []byte("\r\n")) || bytes.ContainsAny(text, "\u0085\u2028\u2029") || !utf8.Valid(text)
 }
 
 func keysOf(mapping *yaml.Node) []*yaml.Node {
 	var keys []*yaml.Node
-	for i := 0; i < len(mapping.Content); i += 2 {
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
 		keys = append(keys, mapping.Content[i])
 	}
 	return keys
 }
+
+// isEmpty says whether a value is null, or a mapping with nothing in it.
+func isEmpty(n *yaml.Node) bool {
+	plain := n.Anchor == "" && n.Style&yaml.TaggedStyle == 0
+	return plain && (n.Kind == yaml.ScalarNode && n.Tag == "!!null" || n.Kind == yaml.MappingNode && len(n.Content) == 0)
+}
+
+func isQuoted(n *yaml.Node) bool { return n.Style&yaml.DoubleQuotedStyle != 0 }
 
 type edit struct{ text []byte }
 
@@ -58,212 +128,142 @@ func (e *edit) splice(from, to int, with string) []byte {
 	return slices.Concat(e.text[:from], []byte(with), e.text[to:])
 }
 
-// offset returns where a node begins, in bytes. Columns count characters.
-func (e *edit) offset(n *yaml.Node) int {
-	at := 0
-	for range n.Line - 1 {
-		at += bytes.IndexByte(e.text[at:], '\n') + 1
+// replace writes value in the place of a scalar.
+func (e *edit) replace(n *yaml.Node, value string, always bool) ([]byte, error) {
+	if n.Kind != yaml.ScalarNode || n.Anchor != "" || n.Style&yaml.TaggedStyle != 0 {
+		return nil, ErrEdit
 	}
-	for range n.Column - 1 {
-		_, size := utf8.DecodeRune(e.text[at:])
-		at += size
-	}
-	return at
-}
-
-// replace writes value in the place of a scalar; or, if there is a path left, a
-// mapping in the place of a null.
-func (e *edit) replace(n *yaml.Node, left []string, value string, flow bool) ([]byte, error) {
 	from, to, err := e.extent(n)
 	if err != nil {
 		return nil, err
 	}
-	with := quoted(value, flow)
-	if len(left) > 0 {
-		if n.Tag != "!!null" {
-			return nil, errEdit
-		}
-		with = flowMapping(left, value)
-	}
-	if from == to {
-		with = " " + with // after the colon of an empty value
-	}
-	return e.splice(from, to, with), nil
+	return e.splice(from, to, e.apart(from, to)+spelled(value, always || isQuoted(n))), nil
 }
 
-// extent returns the bytes of a scalar that ends in the line in which it
-// begins, or is quoted, or is a block.
-func (e *edit) extent(n *yaml.Node) (from, to int, err error) {
-	from = e.offset(n)
-	rest := e.text[from:]
-	switch n.Style &^ yaml.TaggedStyle {
-	case yaml.DoubleQuotedStyle:
-		to = from + len(doubleQuoted.Find(rest))
-	case yaml.SingleQuotedStyle:
-		to = from + len(singleQuoted.Find(rest))
-	case 0:
-		if n.Value == "" {
-			return from, from, nil
-		}
-		to = from + len(n.Value)
-		if !bytes.HasPrefix(rest, []byte(n.Value)) {
-			return 0, 0, errEdit // over several lines
-		}
-	default:
-		return 0, 0, errEdit // a block
+// apart is what has to stand before a value that takes the place of nothing,
+// behind a colon.
+func (e *edit) apart(from, to int) string {
+	if from == to && from > 0 && e.text[from-1] == ':' {
+		return " "
 	}
-	if to == from {
-		return 0, 0, errEdit
-	}
-	return from, to, nil
+	return ""
 }
 
-var (
-	doubleQuoted = regexp.MustCompile(`^"(?s:[^"\\]|\\.)*"`)
-	singleQuoted = regexp.MustCompile(`^'(?:[^']|'')*'`)
-)
-
-// add puts an entry at the end of a mapping.
-func (e *edit) add(mapping *yaml.Node, path []string, value string) ([]byte, error) {
-	if mapping.Style&yaml.FlowStyle != 0 {
-		return e.addToFlow(mapping, path, value)
+// fill gives an empty value its first entry.
+func (e *edit) fill(parent, key, empty *yaml.Node, path []string, value string) ([]byte, error) {
+	var from, to int
+	var err error
+	if empty.Kind == yaml.ScalarNode {
+		from, to, err = e.extent(empty)
+	} else if from, err = e.offset(empty); err == nil {
+		to, err = e.closing(from + 1)
 	}
-	end, err := e.end(mapping)
 	if err != nil {
 		return nil, err
 	}
-	if i := bytes.IndexByte(e.text[end:], '\n'); i >= 0 {
-		end += i // after a comment that stands behind the last entry
-	} else {
-		end = len(e.text)
+	start, err := e.offset(key)
+	if err != nil || start > from {
+		return nil, ErrEdit
 	}
-	newline := "\n"
-	if end > 0 && e.text[end-1] == '\r' {
-		newline, end = "\r\n", end-1
+	if parent.Style&yaml.FlowStyle != 0 || bytes.ContainsRune(e.text[start:to], '\n') {
+		with := flow(path, value, isQuoted(key), e.wide(key))
+		return e.splice(from, to, e.apart(from, to)+with), nil
 	}
-	indent := mapping.Content[0].Column - 1
-	var out strings.Builder
-	for i, name := range path {
-		fmt.Fprintf(&out, "%s%s%s:", newline, strings.Repeat(" ", indent+2*i), quoted(name, false))
+	// In the place of a null or of braces come lines of their own, after a
+	// comment that stands behind.
+	rest := &edit{text: slices.Concat(bytes.TrimRight(e.text[:from], " "), e.text[to:])}
+	at := rest.lineEnd(from - (len(e.text) - len(rest.text) - (to - from)))
+	return rest.splice(at, at, rest.lines(key.Column+1, path, value)), nil
+}
+
+// add puts an entry into a mapping that has some.
+func (e *edit) add(mapping *yaml.Node, path []string, value string) ([]byte, error) {
+	keys := keysOf(mapping)
+	if len(keys) == 0 {
+		return e.addToEmpty(mapping, path, value)
 	}
-	out.WriteString(" " + quoted(value, false))
-	return e.splice(end, end, out.String()), nil
+	before := len(keys) // the entry comes before this one
+	names := make([]string, len(keys))
+	for i, k := range keys {
+		names[i] = k.Value
+	}
+	if len(path) == 1 && slices.IsSorted(names) {
+		before, _ = slices.BinarySearch(names, path[0])
+	}
+	if mapping.Style&yaml.FlowStyle != 0 {
+		return e.addToFlow(mapping, before, path, value)
+	}
+	if before == 0 {
+		return e.addFirst(keys[0], path, value)
+	}
+	end, err := e.end(mapping.Content[2*before-1])
+	if err != nil {
+		return nil, err
+	}
+	end = e.lineEnd(end)
+	return e.splice(end, end, e.lines(keys[0].Column-1, path, value)), nil
+}
+
+// addFirst puts an entry before the first one, and before the comment that is
+// about that.
+func (e *edit) addFirst(first *yaml.Node, path []string, value string) ([]byte, error) {
+	at, err := e.offset(first)
+	if err != nil {
+		return nil, err
+	}
+	line := bytes.LastIndexByte(e.text[:at], '\n') + 1
+	if len(bytes.TrimLeft(e.text[line:at], " ")) > 0 || line == 0 {
+		return nil, ErrEdit // something stands before it in its line
+	}
+	for line > 0 {
+		above := bytes.LastIndexByte(e.text[:line-1], '\n') + 1
+		if !bytes.HasPrefix(bytes.TrimLeft(e.text[above:line], " "), []byte("#")) {
+			break
+		}
+		line = above
+	}
+	if line == 0 {
+		return nil, ErrEdit
+	}
+	end := e.lineEnd(line - 1)
+	if end == line-1 && end > 0 && e.text[end-1] == '\r' {
+		end--
+	}
+	return e.splice(end, end, e.lines(first.Column-1, path, value)), nil
+}
+
+// addToEmpty fills the braces of a mapping that is nobody's value.
+func (e *edit) addToEmpty(mapping *yaml.Node, path []string, value string) ([]byte, error) {
+	open, err := e.offset(mapping)
+	if err != nil || open >= len(e.text) || e.text[open] != '{' {
+		return nil, ErrEdit
+	}
+	return e.splice(open+1, open+1, flow(path, value, true, true)), nil
 }
 
 // addToFlow adds an entry to a mapping in braces, with the space before it that
 // the first has.
-func (e *edit) addToFlow(mapping *yaml.Node, path []string, value string) ([]byte, error) {
-	entry := strings.TrimSuffix(strings.TrimPrefix(flowMapping(path, value), "{"), "}")
-	open := e.offset(mapping) + 1
-	if len(mapping.Content) == 0 {
-		return e.splice(open, open, entry), nil
-	}
-	space := e.text[open:e.offset(mapping.Content[0])]
-	end, err := e.end(mapping)
-	if err != nil || len(bytes.TrimSpace(space)) > 0 {
-		return nil, errEdit
-	}
-	if len(space) == 0 && bytes.HasPrefix(e.text[e.offset(mapping.Content[0]):], []byte(`"`)) {
-		return e.splice(end, end, ","+entry), nil
-	}
-	if len(space) == 0 {
-		space = []byte(" ")
-	}
-	return e.splice(end, end, ","+string(space)+entry), nil
-}
-
-// end returns where the last value in a collection ends; for one in braces
-// that is another's last value, after its brace.
-func (e *edit) end(n *yaml.Node) (int, error) {
-	if n.Kind == yaml.ScalarNode {
-		_, to, err := e.extent(n)
-		if errors.Is(err, errEdit) && n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
-			return e.blockEnd(n), nil
-		}
-		return to, err
-	}
-	if n.Kind == yaml.AliasNode {
-		return 0, errEdit
-	}
-	if len(n.Content) == 0 {
-		return e.closing(e.offset(n) + 1)
-	}
-	last := n.Content[len(n.Content)-1]
-	end, err := e.end(last)
-	if err == nil && last.Style&yaml.FlowStyle != 0 && len(last.Content) > 0 {
-		end, err = e.closing(end)
-	}
-	return end, err
-}
-
-// closing returns what is behind the next closing bracket, if only space and a
-// comma come before it.
-func (e *edit) closing(from int) (int, error) {
-	for i := from; i < len(e.text); i++ {
-		switch e.text[i] {
-		case ' ', '\t', '\r', '\n', ',':
-		case '}', ']':
-			return i + 1, nil
-		default:
-			return 0, errEdit
-		}
-	}
-	return 0, errEdit
-}
-
-// blockEnd returns the end of the last line of a block scalar: of those that
-// are indented deeper than the line in which it begins.
-func (e *edit) blockEnd(n *yaml.Node) int {
-	start := bytes.LastIndexByte(e.text[:e.offset(n)], '\n') + 1
-	indent := len(e.text[start:]) - len(bytes.TrimLeft(e.text[start:], " "))
-	end := start + lineLength(e.text[start:])
-	for at := end; at < len(e.text); {
-		line := e.text[at+1:]
-		line = line[:lineLength(line)]
-		at += 1 + len(line)
-		trimmed := bytes.TrimSpace(line)
-		if len(trimmed) > 0 && len(line)-len(bytes.TrimLeft(line, " ")) <= indent {
-			break
-		}
-		if len(trimmed) > 0 {
-			end = at
-		}
-	}
-	return end
-}
-
-func lineLength(text []byte) int {
-	if i := bytes.IndexByte(text, '\n'); i >= 0 {
-		return i
-	}
-	return len(text)
-}
-
-func flowMapping(path []string, value string) string {
-	text := quoted(value, true)
-	for _, name := range slices.Backward(path) {
-		text = "{" + quoted(name, true) + ": " + text + "}"
-	}
-	return text
-}
-
-// bare are texts that mean themselves without quotes: names that YAML takes for
-// nothing else, and base64 of sealed values.
-var bare = regexp.MustCompile(`^(?:A[A-Za-z0-9+/]{200,}={0,2}|[a-zA-Z][a-zA-Z0-9./_-]*)$`)
-
-// quoted spells a text, in quotes where it has to.
-func quoted(text string, always bool) string {
-	var plain yaml.Node
-	if !always && bare.MatchString(text) && yaml.Unmarshal([]byte(text), &plain) == nil &&
-		plain.Content[0].Tag == "!!str" && !oldBool[strings.ToLower(text)] {
-		return text
-	}
-	out, err := json.Marshal(text)
+func (e *edit) addToFlow(mapping *yaml.Node, before int, path []string, value string) ([]byte, error) {
+	open, err := e.offset(mapping)
 	if err != nil {
-		return `""` // no text cannot be written
+		return nil, err
 	}
-	return string(out)
+	first, err := e.offset(mapping.Content[0])
+	if err != nil || open >= first || len(bytes.TrimSpace(e.text[open+1:first])) > 0 {
+		return nil, ErrEdit
+	}
+	space := string(e.text[open+1 : first])
+	quote, wide := isQuoted(mapping.Content[0]), e.wide(mapping.Content[0])
+	entry := strings.TrimSuffix(strings.TrimPrefix(flow(path, value, quote, wide), "{"), "}")
+	if space == "" && wide {
+		space = " "
+	}
+	if before == 0 {
+		return e.splice(first, first, entry+","+space), nil
+	}
+	end, err := e.end(mapping.Content[2*before-1])
+	if err != nil {
+		return nil, err
+	}
+	return e.splice(end, end, ","+space+entry), nil
 }
-
-// oldBool are what readers of YAML 1.1 take for true or false.
-var oldBool = map[string]bool{"y": true, "n": true, "yes": true, "no": true, "on": true, "off": true}

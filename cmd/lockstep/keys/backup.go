@@ -14,6 +14,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
+
+	"github.com/lockstep-dev/lockstep/cmd/internal/manifest"
 )
 
 // maxBackup is the largest backup in bytes that is read: ten thousand keys.
@@ -122,7 +124,7 @@ func (b *backup) write(ctx context.Context, out io.Writer, path string) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(path, text, 0o600); err != nil {
+	if err := manifest.ReplaceFile(path, text, 0o600); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "Wrote %d sealing keys to %s. See that it can be opened: lockstep keys verify-backup %s\n", len(pairs), path, path)

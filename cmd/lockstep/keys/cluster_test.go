@@ -102,7 +102,7 @@ func TestKeys(t *testing.T) {
 	b := newBench(t)
 	old := b.key()
 	canary := testenv.NewCanary(t).Value()
-	text := manifest(t, old, sealer.Binding{Namespace: b.ns, Name: "db"}, canary)
+	text := sealedManifest(t, old, sealer.Binding{Namespace: b.ns, Name: "db"}, canary)
 	ss := b.apply(text, old.Fingerprint)
 	file := filepath.Join(t.TempDir(), "db.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o640); err != nil {
@@ -179,7 +179,7 @@ func (b *bench) sealed(file string) *bitnamiv1alpha1.SealedSecret {
 func TestResealOnline(t *testing.T) {
 	b := newBench(t)
 	old := b.key()
-	text := manifest(t, old, sealer.Binding{Namespace: b.ns, Name: "db"}, testenv.NewCanary(t).Value())
+	text := sealedManifest(t, old, sealer.Binding{Namespace: b.ns, Name: "db"}, testenv.NewCanary(t).Value())
 	b.apply(text, old.Fingerprint)
 	newest := b.key()
 	ring := &sealer.Keyring{}

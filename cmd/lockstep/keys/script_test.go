@@ -60,7 +60,7 @@ func newKey(t testing.TB, namespace string) (*corev1.Secret, sealer.Key) {
 }
 
 // manifest is a SealedSecret with one item.
-func manifest(t testing.TB, k sealer.Key, at sealer.Binding, value string) string {
+func sealedManifest(t testing.TB, k sealer.Key, at sealer.Binding, value string) string {
 	t.Helper()
 	sealed, err := sealer.Seal(&k.Private.PublicKey, []byte(value), at.Label())
 	if err != nil {
@@ -90,11 +90,11 @@ func TestScripts(t *testing.T) {
 				t.Error("the backup shows a private key")
 			}
 			at := sealer.Binding{Namespace: "prod", Name: "db"}
-			file := manifest(t, old, at, "value")
+			file := sealedManifest(t, old, at, "value")
 			for name, content := range map[string]string{
 				"keys.age": string(text), "id.txt": id.String(), "other.txt": otherIdentity(t), "short.txt": "short",
 				"tree/db.yaml": file + "---\nkind: ConfigMap\n", "before.yaml": file,
-				"tree/moved.yaml": strings.Replace(manifest(t, old, at, "value"), "name: db", "name: other", 1),
+				"tree/moved.yaml": strings.Replace(sealedManifest(t, old, at, "value"), "name: db", "name: other", 1),
 				"cut.age":         string(text[:len(text)/2]),
 			} {
 				path := filepath.Join(e.WorkDir, name)

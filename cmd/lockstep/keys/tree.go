@@ -2,12 +2,12 @@ package keys
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 
+	"github.com/lockstep-dev/lockstep/cmd/internal/manifest"
 	"github.com/lockstep-dev/lockstep/reconciler/reseal"
 )
 
@@ -97,37 +97,11 @@ func (t *tree) write() (int, error) {
 			if err != nil {
 				return n, fmt.Errorf("%s: %w", path, err)
 			}
-			if err := writeFile(path, text, 0o644); err != nil {
+			if err := manifest.ReplaceFile(path, text, 0o644); err != nil {
 				return n, err
 			}
 			n++
 		}
 	}
 	return n, nil
-}
-
-// writeFile replaces a file so that whoever reads it sees the old content or
-// the new, and nothing between. A file that is there keeps its mode, and a link
-// stays one.
-func writeFile(path string, content []byte, mode os.FileMode) (err error) {
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		path = target
-	}
-	if info, err := os.Stat(path); err == nil {
-		mode = info.Mode().Perm()
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name()) // the error that there is says more
-		}
-	}()
-	_, err = f.Write(content)
-	if err := errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return os.Rename(f.Name(), path)
 }

@@ -11,16 +11,11 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/util/validation"
-	"k8s.io/apimachinery/pkg/util/yaml"
 
+	"github.com/lockstep-dev/lockstep/cmd/internal/manifest"
 	"github.com/lockstep-dev/lockstep/sealer"
 )
-
-// maxInput is the largest input in bytes: a hundred of the largest Secrets
-// there can be, in base64.
-const maxInput = 100 << 21
 
 // sources are where values come from, other than from a manifest.
 type sources struct {
@@ -120,23 +115,17 @@ func readEnv(path string, stdin io.Reader, add func(string, []byte) error) error
 
 // readSecrets reads Secrets in YAML or JSON. Its errors hold nothing of them.
 func readSecrets(in io.Reader) ([]*corev1.Secret, error) {
-	decoder := yaml.NewYAMLOrJSONDecoder(io.LimitReader(in, maxInput), 4096)
-	var secrets []*corev1.Secret
-	for {
-		secret := &corev1.Secret{}
-		err := decoder.Decode(secret)
-		if errors.Is(err, io.EOF) {
-			return secrets, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("document %d of the input is no Secret in YAML or JSON: values of data are base64, those of stringData text", len(secrets)+1)
-		}
-		if equality.Semantic.DeepEqual(secret, &corev1.Secret{}) {
-			continue
-		}
-		if secret.Kind != "" && secret.Kind != "Secret" {
-			return nil, fmt.Errorf("document %d of the input is a %s, not a Secret", len(secrets)+1, secret.Kind)
-		}
-		secrets = append(secrets, secret)
+	secrets, err := manifest.Secrets(in)
+	if err != nil {
+		return nil, err
 	}
+	for n, s := range secrets {
+		if s.Kind != "" && s.Kind != "Secret" {
+			return nil, fmt.Errorf("document %d of the input is a %s, not a Secret", n+1, s.Kind)
+		}
+	}
+	if len(secrets) == 0 {
+		return nil, errors.New("the input holds no Secret")
+	}
+	return secrets, nil
 }

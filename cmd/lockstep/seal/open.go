@@ -2,20 +2,21 @@ package seal
 
 import (
 	"bytes"
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/yaml"
 
 	bitnamiv1alpha1 "github.com/lockstep-dev/lockstep/apis/bitnami/v1alpha1"
-	"github.com/lockstep-dev/lockstep/reconciler/keys"
+	"github.com/lockstep-dev/lockstep/cmd/internal/manifest"
+	"github.com/lockstep-dev/lockstep/reconciler/sealedsecret"
 	"github.com/lockstep-dev/lockstep/sealer"
 )
 
@@ -33,12 +34,13 @@ func openCmd() *cobra.Command {
 		Use:   "open [FILE]",
 		Short: "Open a sealed file with a private key, where there is no cluster to do so",
 		Long: `Open the SealedSecrets of a file, or of the standard input, with private keys
-that were backed up, and print the Secrets. What it prints is secret.`,
+that were backed up, and print the Secrets that the controller would write:
+templates are rendered. What it prints is secret.`,
 		Example: `  lockstep open db.yaml --key backup.yaml
   lockstep open db.yaml --key offline.key --item password`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.run(cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args)
+			return o.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), args)
 		},
 	}
 	flags := cmd.Flags()
@@ -49,7 +51,7 @@ that were backed up, and print the Secrets. What it prints is secret.`,
 	return cmd
 }
 
-func (o *opening) run(stdin io.Reader, stdout, stderr io.Writer, args []string) error {
+func (o *opening) run(ctx context.Context, stdin io.Reader, stdout io.Writer, args []string) error {
 	ring, err := readKeys(o.keys)
 	if err != nil {
 		return err
@@ -72,7 +74,7 @@ func (o *opening) run(stdin io.Reader, stdout, stderr io.Writer, args []string) 
 	}
 	var out bytes.Buffer
 	for _, ss := range all {
-		if err := o.one(&out, stderr, ring, ss); err != nil {
+		if err := o.one(ctx, &out, ring, ss); err != nil {
 			return fmt.Errorf("SealedSecret %s: %w", ss.Name, err)
 		}
 	}
@@ -80,63 +82,54 @@ func (o *opening) run(stdin io.Reader, stdout, stderr io.Writer, args []string) 
 	return err
 }
 
-func (o *opening) one(out, stderr io.Writer, ring *sealer.Keyring, ss *bitnamiv1alpha1.SealedSecret) error {
+// one opens one SealedSecret as the controller does. The Secret has no owner: it
+// would go with the SealedSecret of a cluster that it is not in.
+func (o *opening) one(ctx context.Context, out io.Writer, ring *sealer.Keyring, ss *bitnamiv1alpha1.SealedSecret) error {
 	if ss.Namespace == "" {
 		ss.Namespace = o.namespace
 	}
-	at := sealer.Binding{Namespace: ss.Namespace, Name: ss.Name, Scope: scopeOf(ss)}
-	if o.item != "" {
-		text, ok := ss.Spec.EncryptedData[o.item]
-		if !ok {
-			return fmt.Errorf("it has no item %q", o.item)
-		}
-		opened, err := ring.OpenItemToReseal(text, sealer.Place{Binding: at, Item: o.item}, "")
+	if text, ok := ss.Spec.EncryptedData[o.item]; ok && o.item != "" {
+		at := sealer.Binding{Namespace: ss.Namespace, Name: ss.Name, Scope: manifest.ScopeOf(ss)}
+		opened, err := ring.OpenItem(strings.TrimSpace(text), sealer.Place{Binding: at, Item: o.item}, "")
 		if err != nil {
 			return err
 		}
 		_, err = out.Write(opened.Value)
 		return err
 	}
-	secret := &corev1.Secret{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
-		ObjectMeta: *ss.Spec.Template.ObjectMeta.DeepCopy(),
-		Type:       ss.Spec.Template.Type, Immutable: ss.Spec.Template.Immutable, Data: map[string][]byte{},
+	secret, err := sealedsecret.Open(ctx, ss, ring)
+	if err != nil {
+		return err
 	}
-	secret.Namespace, secret.Name = ss.Namespace, ss.Name
-	var failed []error
-	hint := ""
-	for item, text := range ss.Spec.EncryptedData {
-		opened, err := ring.OpenItemToReseal(text, sealer.Place{Binding: at, Item: item}, hint)
-		if err != nil {
-			failed = append(failed, fmt.Errorf("item %q: %w", item, err))
-			continue
+	if o.item != "" {
+		value, ok := secret.Data[o.item]
+		if !ok {
+			return fmt.Errorf("it has no item %q", o.item)
 		}
-		secret.Data[item], hint = opened.Value, opened.Fingerprint
+		_, err = out.Write(value)
+		return err
 	}
-	if len(failed) > 0 {
-		return errors.Join(failed...)
-	}
-	if len(ss.Spec.Template.Data) > 0 {
-		fmt.Fprintf(stderr, "lockstep: %s: spec.template.data is not rendered: the controller does so\n", ss.Name)
-	}
+	secret.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}
+	secret.OwnerReferences = nil
 	return printObject(out, o.format, secret)
 }
 
-// readSealed reads SealedSecrets; other documents are left out.
+// readSealed reads SealedSecrets, those in Lists too; other documents are left
+// out.
 func readSealed(in io.Reader) ([]*bitnamiv1alpha1.SealedSecret, error) {
-	decoder := yaml.NewYAMLOrJSONDecoder(io.LimitReader(in, maxInput), 4096)
+	decoder := yaml.NewYAMLOrJSONDecoder(io.LimitReader(in, manifest.MaxInput), 4096)
 	var all []*bitnamiv1alpha1.SealedSecret
 	for n := 1; ; n++ {
-		ss := &bitnamiv1alpha1.SealedSecret{}
-		err := decoder.Decode(ss)
+		var document json.RawMessage
+		err := decoder.Decode(&document)
 		if errors.Is(err, io.EOF) {
 			break
 		}
+		if err == nil {
+			all, err = appendSealed(all, document)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("document %d is not a manifest in YAML or JSON", n)
-		}
-		if ss.Kind == bitnamiv1alpha1.SealedSecretKind {
-			all = append(all, ss)
 		}
 	}
 	if len(all) == 0 {
@@ -145,77 +138,30 @@ func readSealed(in io.Reader) ([]*bitnamiv1alpha1.SealedSecret, error) {
 	return all, nil
 }
 
-// readKeys reads private keys from files.
-func readKeys(paths []string) (*sealer.Keyring, error) {
-	if len(paths) == 0 {
-		return nil, errors.New("--key is missing: a file with the private key")
+func appendSealed(all []*bitnamiv1alpha1.SealedSecret, document json.RawMessage) ([]*bitnamiv1alpha1.SealedSecret, error) {
+	var kind struct {
+		Kind  string            `json:"kind"`
+		Items []json.RawMessage `json:"items"`
 	}
-	var all []sealer.Key
-	for _, path := range paths {
-		text, err := readLimited(path)
-		if err != nil {
-			return nil, fmt.Errorf("--key: %w", err)
-		}
-		found, err := parseKeys(text)
-		if err != nil {
-			return nil, fmt.Errorf("--key %s: %w", path, err)
-		}
-		all = append(all, found...)
+	if len(document) == 0 {
+		return all, nil
 	}
-	ring := &sealer.Keyring{}
-	ring.Set(all...)
-	return ring, nil
-}
-
-// parseKeys reads PEM, or Secrets and Lists of them. Its errors hold nothing of
-// the text.
-func parseKeys(text []byte) ([]sealer.Key, error) {
-	if strings.HasPrefix(strings.TrimSpace(string(text)), "-----BEGIN") {
-		return parsePEM(text)
+	if err := json.Unmarshal(document, &kind); err != nil {
+		return nil, err
 	}
-	var all []sealer.Key
-	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(text), 4096)
-	for {
-		var list struct {
-			corev1.Secret `json:",inline"`
-			Items         []corev1.Secret `json:"items"`
-		}
-		err := decoder.Decode(&list)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, errors.New("it is neither PEM nor a Secret")
-		}
-		for _, s := range append(list.Items, list.Secret) {
-			if len(s.Data[corev1.TLSPrivateKeyKey]) == 0 {
-				continue
-			}
-			key, err := keys.Parse(&s)
-			if err != nil {
-				return nil, fmt.Errorf("key Secret %s: %w", s.Name, err)
-			}
-			all = append(all, key)
-		}
+	if kind.Kind == bitnamiv1alpha1.SealedSecretKind {
+		ss := &bitnamiv1alpha1.SealedSecret{}
+		err := json.Unmarshal(document, ss)
+		return append(all, ss), err
 	}
-	if len(all) == 0 {
-		return nil, errors.New("it holds no private key")
+	if !strings.HasSuffix(kind.Kind, "List") {
+		return all, nil
+	}
+	for _, item := range kind.Items {
+		var err error
+		if all, err = appendSealed(all, item); err != nil {
+			return nil, err
+		}
 	}
 	return all, nil
-}
-
-func parsePEM(text []byte) ([]sealer.Key, error) {
-	hybrid, ok, err := sealer.ParseHybridKey(text)
-	if err != nil {
-		return nil, err
-	}
-	if ok {
-		return []sealer.Key{sealer.HybridOnly(hybrid)}, nil
-	}
-	private, err := sealer.ParsePrivateKey(text)
-	if err != nil {
-		return nil, err
-	}
-	fingerprint, err := sealer.Fingerprint(&private.PublicKey)
-	return []sealer.Key{{Private: private, Fingerprint: fingerprint, Since: time.Unix(1, 0)}}, err
 }

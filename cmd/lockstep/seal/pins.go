@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/lockstep-dev/lockstep/cmd/internal/manifest"
 	"github.com/lockstep-dev/lockstep/sealer"
 )
 
@@ -97,7 +98,7 @@ func (p *pinFile) save() error {
 	if err := os.MkdirAll(filepath.Dir(p.path), 0o755); err != nil { //nolint:gosec // G301: nothing in it is secret
 		return err
 	}
-	return replaceFile(p.path, append(text, '\n'), 0o644)
+	return manifest.ReplaceFile(p.path, append(text, '\n'), 0o644)
 }
 
 // believe returns an error if the keys of a bundle are not to be trusted, and

@@ -7,10 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
@@ -18,6 +16,7 @@ import (
 	sigsyaml "sigs.k8s.io/yaml"
 
 	bitnamiv1alpha1 "github.com/lockstep-dev/lockstep/apis/bitnami/v1alpha1"
+	"github.com/lockstep-dev/lockstep/cmd/internal/manifest"
 	"github.com/lockstep-dev/lockstep/sealer"
 )
 
@@ -90,7 +89,7 @@ func (s *sealing) run(ctx context.Context, stdin io.Reader, stdout io.Writer, ar
 		}
 	}
 	if s.out != "" {
-		return replaceFile(s.out, out.Bytes(), 0o644)
+		return manifest.ReplaceFile(s.out, out.Bytes(), 0o644)
 	}
 	_, err = stdout.Write(out.Bytes())
 	return err
@@ -111,11 +110,7 @@ func (s *sealing) secrets(stdin io.Reader, args []string) ([]*corev1.Secret, err
 			defer f.Close()
 			in = f
 		}
-		secrets, err := readSecrets(in)
-		if err == nil && len(secrets) == 0 {
-			err = errors.New("the input holds no Secret")
-		}
-		return secrets, err
+		return readSecrets(in)
 	}
 	if !s.any() || s.in != "" {
 		return nil, fmt.Errorf("%w: NAME makes a Secret of --from-literal, --from-file and --from-env-file", errFlags)
@@ -132,14 +127,14 @@ func (s *sealing) complete(secret *corev1.Secret) error {
 	if len(secret.Data)+len(secret.StringData) == 0 {
 		return fmt.Errorf("no items in Secret %s: put them into data or stringData", secret.Name)
 	}
-	scope := scopeOf(secret)
+	scope := manifest.ScopeOf(secret)
 	if s.scope != "" {
 		var err error
 		if scope, err = sealer.ParseScope(s.scope); err != nil {
 			return fmt.Errorf("--%w", err)
 		}
 	}
-	secret.Annotations = withScope(secret.Annotations, scope)
+	secret.Annotations = manifest.WithScope(secret.Annotations, scope)
 	switch {
 	case s.namespace != "" && secret.Namespace != "" && secret.Namespace != s.namespace:
 		return fmt.Errorf("--namespace says %[3]q, and Secret %[1]s is in namespace %[2]q", secret.Name, secret.Namespace, s.namespace)
@@ -155,69 +150,13 @@ func (s *sealing) complete(secret *corev1.Secret) error {
 	return nil
 }
 
-// sealed makes the SealedSecret. Of the metadata, the template gets all that a
-// person may have written, as with kubeseal.
+// sealed makes the SealedSecret.
 func sealed(secret *corev1.Secret, to target) (*bitnamiv1alpha1.SealedSecret, error) {
-	at := sealer.Binding{Namespace: secret.Namespace, Name: secret.Name, Scope: scopeOf(secret)}
-	ss := &bitnamiv1alpha1.SealedSecret{
-		TypeMeta:   metav1.TypeMeta{APIVersion: bitnamiv1alpha1.GroupVersion.String(), Kind: bitnamiv1alpha1.SealedSecretKind},
-		ObjectMeta: metav1.ObjectMeta{Namespace: secret.Namespace, Name: secret.Name, Annotations: withScope(nil, at.Scope)},
-	}
-	ss.Spec.EncryptedData = bitnamiv1alpha1.EncryptedData{}
-	ss.Spec.Template = bitnamiv1alpha1.SecretTemplateSpec{ObjectMeta: writable(secret.ObjectMeta), Type: secret.Type, Immutable: secret.Immutable}
-	values := map[string][]byte{}
-	maps.Copy(values, secret.Data)
-	for item, text := range secret.StringData {
-		values[item] = []byte(text)
-	}
-	for _, item := range slices.Sorted(maps.Keys(values)) {
-		text, err := to.seal(values[item], sealer.Place{Binding: at, Item: item})
-		if err != nil {
-			return nil, fmt.Errorf("item %q: %w", item, err)
-		}
-		ss.Spec.EncryptedData[item] = text
-	}
-	return ss, nil
-}
-
-// writable returns m without what only the server sets, what belongs to one
-// cluster, and the annotations that hold the whole Secret.
-func writable(m metav1.ObjectMeta) metav1.ObjectMeta {
-	out := metav1.ObjectMeta{Namespace: m.Namespace, Name: m.Name, Labels: maps.Clone(m.Labels), Annotations: maps.Clone(m.Annotations), Finalizers: m.Finalizers}
-	for _, name := range []string{"kubectl.kubernetes.io/last-applied-configuration", "kubecfg.ksonnet.io/last-applied-configuration"} {
-		delete(out.Annotations, name)
-	}
-	return out
-}
-
-func scopeOf(o metav1.Object) sealer.Scope {
-	switch annotations := o.GetAnnotations(); {
-	case annotations[bitnamiv1alpha1.AnnotationClusterWide] == "true":
-		return sealer.ClusterWide
-	case annotations[bitnamiv1alpha1.AnnotationNamespaceWide] == "true":
-		return sealer.NamespaceWide
-	default:
-		return sealer.Strict
-	}
-}
-
-// withScope returns annotations that say scope.
-func withScope(annotations map[string]string, scope sealer.Scope) map[string]string {
-	out := map[string]string{}
-	maps.Copy(out, annotations)
-	delete(out, bitnamiv1alpha1.AnnotationNamespaceWide)
-	delete(out, bitnamiv1alpha1.AnnotationClusterWide)
-	switch scope {
-	case sealer.Strict: // says itself by saying nothing
-	case sealer.NamespaceWide:
-		out[bitnamiv1alpha1.AnnotationNamespaceWide] = "true"
-	case sealer.ClusterWide:
-		out[bitnamiv1alpha1.AnnotationClusterWide] = "true"
-	}
-	if len(out) == 0 {
-		return nil
-	}
-	return out
+	at := sealer.Binding{Namespace: secret.Namespace, Name: secret.Name, Scope: manifest.ScopeOf(secret)}
+	secret.ManagedFields = nil // of the server that it was read from
+	return manifest.Sealed(secret, func(item string, value []byte) (string, error) {
+		return to.seal(value, sealer.Place{Binding: at, Item: item})
+	})
 }
 
 // print writes a manifest without what a person would not write.

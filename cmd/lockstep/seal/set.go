@@ -1,7 +1,6 @@
 package seal
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/lockstep-dev/lockstep/cmd/internal/manifest"
 	"github.com/lockstep-dev/lockstep/reconciler/reseal/rewrite"
 	"github.com/lockstep-dev/lockstep/sealer"
 )
@@ -63,6 +64,9 @@ func (s *setting) run(ctx context.Context, stdin io.Reader, path, item string) e
 	if at.Namespace == "" && at.Scope != sealer.ClusterWide {
 		return fmt.Errorf("%s: SealedSecret %s has no metadata.namespace: write it into the file, as the value is bound to it", path, o.Name)
 	}
+	if problems := validation.IsConfigMapKey(item); len(problems) > 0 {
+		return fmt.Errorf("%q is no name for an item: %s", item, strings.Join(problems, "; "))
+	}
 	to, err := s.resolve(ctx)
 	if err != nil {
 		return err
@@ -80,7 +84,7 @@ func (s *setting) run(ctx context.Context, stdin io.Reader, path, item string) e
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	return replaceFile(path, next, 0o644)
+	return manifest.ReplaceFile(path, next, 0o644)
 }
 
 // pick returns the one object that is meant.
@@ -96,13 +100,19 @@ func (s *setting) pick(m *rewrite.Manifest) (*rewrite.Object, error) {
 		return nil, errors.New("it holds no SealedSecret")
 	case len(found) == 1:
 		return found[0], nil
+	case len(found) == 0:
+		return nil, fmt.Errorf("there is no SealedSecret %q among %s", s.object, namesOf(m.Objects))
 	default:
-		var names []string
-		for _, o := range m.Objects {
-			names = append(names, o.Namespace+"/"+o.Name)
-		}
-		return nil, fmt.Errorf("it holds %s: name one of them with --object", strings.Join(names, ", "))
+		return nil, fmt.Errorf("it holds %s: name one of them with --object", namesOf(found))
 	}
+}
+
+func namesOf(objects []*rewrite.Object) string {
+	var names []string
+	for _, o := range objects {
+		names = append(names, o.Namespace+"/"+o.Name)
+	}
+	return strings.Join(names, ", ")
 }
 
 // value reads the value; from a terminal, without showing it.
@@ -122,9 +132,13 @@ func put(text []byte, m *rewrite.Manifest, o *rewrite.Object, item, sealed strin
 		o.Items[i].Replace(sealed)
 		return m.Bytes()
 	}
-	next, err := insert(text, o, item, sealed)
+	roots, err := manifest.Roots(text)
+	if err != nil || len(roots) != len(m.Objects) {
+		return nil, errInsert
+	}
+	next, err := manifest.Set(text, roots[slices.Index(m.Objects, o)], []string{"spec", "encryptedData", item}, sealed)
 	if err != nil {
-		return nil, err
+		return nil, errInsert
 	}
 	return next, added(m, o, next, item, sealed)
 }
@@ -158,48 +172,3 @@ func itemsOf(o *rewrite.Object) map[string]string {
 
 // errInsert says that there is no safe place for a new item.
 var errInsert = errors.New("it is written in a way that an item cannot be added to; nothing was written: write spec.encryptedData with one item a line, and try again")
-
-// insert adds an item in a line of its own: before the first whose name is
-// greater, or after the last.
-func insert(text []byte, o *rewrite.Object, item, sealed string) ([]byte, error) {
-	if len(o.Items) == 0 {
-		return nil, errInsert
-	}
-	lines := bytes.SplitAfter(text, []byte("\n"))
-	neighbour, before := o.Items[len(o.Items)-1], false
-	for _, i := range o.Items {
-		if i.Name > item {
-			neighbour, before = i, true
-			break
-		}
-	}
-	n := neighbour.Line - 1
-	line := string(lines[n])
-	content := strings.TrimLeft(line, " ")
-	indent := line[:len(line)-len(content)]
-	end := "\n"
-	if strings.HasSuffix(line, "\r\n") {
-		end = "\r\n"
-	}
-	isJSON := strings.HasPrefix(content, `"`) && strings.HasPrefix(strings.TrimSpace(string(text)), "{")
-	key, value := item, sealed
-	if isJSON {
-		key, value = `"`+item+`"`, `"`+sealed+`"`
-	}
-	entry := indent + key + ": " + value
-	switch {
-	case !strings.Contains(line, ":"):
-		return nil, errInsert // the value stands below its name
-	case before && isJSON:
-		lines[n] = []byte(entry + "," + end + line)
-	case before:
-		lines[n] = []byte(entry + end + line)
-	case isJSON:
-		lines[n] = []byte(strings.TrimRight(line, "\r\n") + "," + end + entry + end)
-	case strings.HasSuffix(line, "\n"):
-		lines[n] = []byte(line + entry + end)
-	default:
-		lines[n] = []byte(line + end + entry)
-	}
-	return bytes.Join(lines, nil), nil
-}

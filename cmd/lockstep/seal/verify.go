@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	sigsyaml "sigs.k8s.io/yaml"
 
+	"github.com/lockstep-dev/lockstep/cmd/internal/manifest"
 	"github.com/lockstep-dev/lockstep/reconciler/reseal/rewrite"
 	"github.com/lockstep-dev/lockstep/sealer"
 )
@@ -245,7 +246,7 @@ func asManifest(o *rewrite.Object) ([]byte, error) {
 	}
 	return sigsyaml.Marshal(map[string]any{
 		"apiVersion": "bitnami.com/v1alpha1", "kind": "SealedSecret",
-		"metadata": map[string]any{"namespace": o.Namespace, "name": o.Name, "annotations": withScope(nil, o.Scope)},
+		"metadata": map[string]any{"namespace": o.Namespace, "name": o.Name, "annotations": manifest.WithScope(nil, o.Scope)},
 		"spec":     map[string]any{"encryptedData": data},
 	})
 }

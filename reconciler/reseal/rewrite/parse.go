@@ -59,7 +59,7 @@ func (p *parser) object(node *yaml.Node) (*Object, error) {
 	meta := field(node, "metadata")
 	o := &Object{Namespace: text(meta, "namespace"), Name: text(meta, "name"), Scope: scopeOf(field(meta, "annotations"))}
 	encrypted := field(field(node, "spec"), "encryptedData")
-	if encrypted == nil {
+	if encrypted == nil || encrypted.Tag == "!!null" {
 		return o, nil
 	}
 	if encrypted.Kind != yaml.MappingNode {

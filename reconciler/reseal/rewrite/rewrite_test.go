@@ -37,6 +37,7 @@ func TestBytes(t *testing.T) {
 		},
 		"OtherGroup": {"apiVersion: example.com/v1\nkind: SealedSecret\nspec: {encryptedData: {x: OLD}}\n", "apiVersion: example.com/v1\nkind: SealedSecret\nspec: {encryptedData: {x: OLD}}\n"},
 		"Empty":      {"", ""},
+		"Null":       {head, head},
 		"NoItems":    {"apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nspec: {}\n", "apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nspec: {}\n"},
 	}
 	for name, tc := range cases {
