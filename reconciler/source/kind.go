@@ -65,21 +65,31 @@ type Kind[T reconciler.Object, S any] struct {
 	// Restore returns what the source held when it was suspended, as the
 	// artifact of its status says.
 	Restore func(ctx context.Context, r *Run[T, S]) (Snapshot, error)
+	// Metadata is that of the artifact; nil for a kind that has none.
+	Metadata func(s *S) map[string]string
 }
 
 // Run is one run for one object.
 type Run[T reconciler.Object, S any] struct {
 	Object T
 	State  *S
-	// Has is what the store holds of the object.
-	Has  Snapshot
-	read Secrets
+	read   Secrets
 }
 
 // Secret returns the values of the Secret that a field names; nil if it names
 // none.
 func (r *Run[T, S]) Secret(ctx context.Context, field string, ref *meta.LocalObjectReference) (map[string][]byte, error) {
 	return r.read.Get(ctx, field, ref)
+}
+
+// Account returns a ServiceAccount of the object's namespace, from the API
+// server.
+func (r *Run[T, S]) Account(ctx context.Context, name string) (*corev1.ServiceAccount, error) {
+	account := &corev1.ServiceAccount{}
+	if err := r.read.Reader.Get(ctx, client.ObjectKey{Namespace: r.read.Namespace, Name: name}, account); err != nil {
+		return nil, fmt.Errorf("spec.serviceAccountName: read ServiceAccount %s/%s: %w", r.read.Namespace, name, err)
+	}
+	return account, nil
 }
 
 // KindController reconciles the objects of a kind.
@@ -145,9 +155,8 @@ func (c *KindController[T, S]) run(o T) *Run[T, S] {
 		s = &kindState[S]{uid: o.GetUID()}
 		c.states[key] = s
 	}
-	has, _ := c.Store.Get(c.Kind.Name, key.Namespace, key.Name)
 	return &Run[T, S]{
-		Object: o, State: &s.own, Has: has,
+		Object: o, State: &s.own,
 		read: Secrets{Metadata: c.Metadata, Reader: c.Secrets, Namespace: key.Namespace, Cache: &s.secrets},
 	}
 }
@@ -160,6 +169,9 @@ func (c *KindController[T, S]) apply(ctx context.Context, o T) error {
 	c.put(o, snapshot)
 	f := c.Kind.Fields(o)
 	*f.Artifact = describe(c.Kind.Name, client.ObjectKeyFromObject(o), snapshot, []*meta.Artifact{*f.Artifact})
+	if c.Kind.Metadata != nil {
+		(*f.Artifact).Metadata = c.Kind.Metadata(c.run(o).State)
+	}
 	return nil
 }
 

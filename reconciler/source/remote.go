@@ -1,8 +1,6 @@
 package source
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -99,18 +97,12 @@ func newRemote(address string, c credentials, a access) (*remote, error) {
 	return r, nil
 }
 
-// Keys of the Secret that spec.proxySecretRef names, besides username and
-// password. They are Flux's.
-const keyAddress = "address"
-
 func proxyOptions(c credentials) (transport.ProxyOptions, error) {
-	if c == nil {
-		return transport.ProxyOptions{}, nil
+	u, err := Proxy(c)
+	if u == nil {
+		return transport.ProxyOptions{}, err
 	}
-	u, err := url.Parse(string(c[keyAddress]))
-	if err != nil || u.Host == "" {
-		return transport.ProxyOptions{}, &invalid{reasonAuthentication, fmt.Errorf("spec.proxySecretRef: %s is not the address of a proxy: write it as http://HOST:PORT or socks5://HOST:PORT", keyAddress)}
-	}
+	u.User = nil
 	return transport.ProxyOptions{URL: u.String(), Username: string(c[keyUsername]), Password: string(c[keyPassword])}, nil
 }
 
@@ -125,7 +117,7 @@ func newHTTP(endpoint *transport.Endpoint, c credentials, insecure bool) (*remot
 			"use an https address, or start the controller with --allow-http-credentials")}
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone()
-	if t.TLSClientConfig, err = tlsConfig(c); err != nil {
+	if t.TLSClientConfig, err = TLS("spec.secretRef", c); err != nil {
 		return nil, err
 	}
 	if endpoint.Proxy.URL != "" {
@@ -157,28 +149,6 @@ func httpAuth(c credentials) (transport.AuthMethod, error) {
 	default:
 		return nil, nil
 	}
-}
-
-func tlsConfig(c credentials) (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	ca := c[keyCA]
-	if len(ca) == 0 {
-		ca = c[keyOldCA]
-	}
-	if len(ca) > 0 {
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(ca) {
-			return nil, &invalid{reasonAuthentication, fmt.Errorf("spec.secretRef: %s holds no certificate in PEM", keyCA)}
-		}
-	}
-	if len(c[keyCert]) > 0 || len(c[keyKey]) > 0 {
-		pair, err := tls.X509KeyPair(c[keyCert], c[keyKey])
-		if err != nil { // whose text may repeat what is in the key
-			return nil, &invalid{reasonAuthentication, fmt.Errorf("spec.secretRef: %s and %s are not a certificate and its key in PEM", keyCert, keyKey)}
-		}
-		config.Certificates = []tls.Certificate{pair}
-	}
-	return config, nil
 }
 
 func newSSH(endpoint *transport.Endpoint, c credentials, timeout time.Duration) (*remote, error) {

@@ -14,6 +14,9 @@ import (
 type Snapshot struct {
 	Revision string // as Flux spells it: main@sha1:0123...
 	Tree     *Tree
+	// Origin is the revision of the source that an artifact was made from, where
+	// it says so: org.opencontainers.image.revision.
+	Origin string
 }
 
 // Store keeps the newest snapshot of each source, for those who apply it. It
