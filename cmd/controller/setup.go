@@ -96,7 +96,7 @@ func setup(mgr ctrl.Manager, o *options) error {
 	ring, sources := &sealer.Keyring{}, source.NewStore()
 	open := &stores.Stores{Client: c, Reader: reader, Metadata: metadata, Registry: backends(o), Class: o.controllerClass, Identity: o.identity}
 
-	made := &generators.Generators{Reader: c, References: open.References, Registry: open.Registry, Backends: makers(o), Class: o.controllerClass}
+	made := &generators.Generators{Reader: c, References: open.References, Registry: open.Registry, Backends: makers(o), Ambient: open.Identity.Ambient, LinkLocal: open.Identity.LinkLocal, Class: o.controllerClass}
 
 	for _, r := range []interface{ SetupWithManager(ctrl.Manager) error }{
 		&source.Controller{Client: c, Metadata: metadata, Secrets: reader, Recorder: events, Store: sources, AllowHTTPCredentials: o.allowHTTPCredentials},
