@@ -83,6 +83,8 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.ecrPublic, "aws-ecr-public-endpoint", os.Getenv("AWS_ECR_PUBLIC_ENDPOINT"), "URL of Amazon ECR Public instead of AWS's own (default $AWS_ECR_PUBLIC_ENDPOINT)")
 	fs.StringVar(&o.sts, "aws-sts-endpoint", os.Getenv("AWS_STS_ENDPOINT"), "URL of AWS STS instead of the region's own (default $AWS_STS_ENDPOINT)")
 	fs.StringVar(&o.controllerClass, "controller-class", "default", "serve stores whose spec.controller is this or empty")
+	fs.Func("ambient-credentials-namespaces", "namespaces, or patterns such as team-*, with commas between them, whose SecretStores may use the identity that a cloud gives to the controller; ClusterSecretStores may anyway", names(&o.identity.AmbientNamespaces))
+	fs.BoolVar(&o.identity.LinkLocal, "allow-link-local", false, "let stores name servers at link-local addresses and at those of metadata services")
 
 	fs.BoolVar(&o.version, "version", false, "print the version and exit")
 }

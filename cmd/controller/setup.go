@@ -55,11 +55,14 @@ func (o *options) aws() aws.Endpoints {
 	return aws.Endpoints{SecretsManager: o.secretsManager, ParameterStore: o.parameterStore, STS: o.sts, Ambient: aws.Ambient()}
 }
 
+// clouds are who vouches for a store at Vault.
+func (o *options) clouds() vault.Clouds { return vault.Clouds{AWS: o.aws()} }
+
 // backends are the services that stores can name.
 func backends(o *options) providers.Registry {
 	return providers.Registry{
 		esv1.ProviderAWS:        aws.New(o.aws()),
-		esv1.ProviderVault:      vault.Open,
+		esv1.ProviderVault:      vault.New(o.clouds()),
 		esv1.ProviderGCP:        gcp.New(gcp.Endpoints{Ambient: gcp.Ambient()}),
 		esv1.ProviderKubernetes: kubernetes.Open,
 		esv1.ProviderWebhook:    webhook.Open,
@@ -71,7 +74,7 @@ func backends(o *options) providers.Registry {
 func makers(o *options) providers.Generators {
 	all := aws.Registries{Endpoints: o.aws(), ECR: o.ecr, ECRPublic: o.ecrPublic}.Generators()
 	maps.Copy(all, gcp.Generators(gcp.Endpoints{Ambient: gcp.Ambient()}))
-	maps.Copy(all, vault.Generators())
+	maps.Copy(all, o.clouds().Generators())
 	return all
 }
 
