@@ -25,8 +25,12 @@ func (s *sealing) mergeInto(in io.Reader) error {
 	if err != nil {
 		return err
 	}
-	into := &bitnamiv1alpha1.SealedSecret{}
-	if err := sigsyaml.Unmarshal(text, into); err != nil {
+	asJSON, err := sigsyaml.YAMLToJSON(text)
+	if err != nil {
+		return fmt.Errorf("--merge-into %s: %w", path, err)
+	}
+	into, err := parseSealed(asJSON)
+	if err != nil {
 		return fmt.Errorf("--merge-into %s: %w", path, err)
 	}
 	if into.Kind != bitnamiv1alpha1.SealedSecretKind {

@@ -34,12 +34,12 @@ func (o *options) unseal(ctx context.Context, in io.Reader, out io.Writer) error
 	if err != nil {
 		return err
 	}
-	ss := &bitnamiv1alpha1.SealedSecret{}
 	asJSON, err := sigsyaml.YAMLToJSON(text)
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(asJSON, ss); err != nil {
+	ss, err := parseSealed(asJSON)
+	if err != nil {
 		return err
 	}
 	// The genuine kubeseal makes an empty Secret of no input.

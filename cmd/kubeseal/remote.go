@@ -37,12 +37,27 @@ func readSealed(in io.Reader) ([]*bitnamiv1alpha1.SealedSecret, error) {
 		if len(raw) == 0 || string(raw) == "null" || string(raw) == "{}" {
 			continue
 		}
-		ss := &bitnamiv1alpha1.SealedSecret{}
-		if err := json.Unmarshal(raw, ss); err != nil {
+		ss, err := parseSealed(raw)
+		if err != nil {
 			return nil, err
 		}
 		all = append(all, ss)
 	}
+}
+
+// errMetadata says that a template would lose its metadata if it were written
+// again.
+var errMetadata = errors.New("spec.template.metadata is no metadata: labels and annotations are texts, in quotes where they look like numbers")
+
+func parseSealed(text []byte) (*bitnamiv1alpha1.SealedSecret, error) {
+	ss := &bitnamiv1alpha1.SealedSecret{}
+	if err := json.Unmarshal(text, ss); err != nil {
+		return nil, err
+	}
+	if ss.Spec.Template.MalformedMetadata {
+		return nil, errMetadata
+	}
+	return ss, nil
 }
 
 // controller is the HTTP API of the controller, through the API server.
