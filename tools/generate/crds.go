@@ -19,10 +19,7 @@ const maxCRD = 200_000
 
 // served says whether the suite serves the kinds of a file of controller-gen.
 func served(file string) bool {
-	if strings.HasPrefix(file, "source.toolkit.fluxcd.io_") {
-		return file == "source.toolkit.fluxcd.io_gitrepositories.yaml"
-	}
-	return true
+	return !strings.Contains(file, "_helmcharts") && !strings.Contains(file, "_helmrepositories")
 }
 
 // writeCRDs shapes what controller-gen wrote to from and makes it the content
