@@ -97,8 +97,8 @@ func checkProvider(store esv1.GenericStore, registry providers.Registry) error {
 // evaluated.
 func checkSpec(store esv1.GenericStore) error {
 	conditions := store.StoreSpec().Conditions
-	if store.StoreSpec().RetrySettings != nil {
-		return fmt.Errorf("spec.retrySettings: %w: not supported by this version: remove it; what fails is tried again by itself, less and less often up to once a minute", providers.ErrInvalid)
+	if _, err := retries(store.StoreSpec().RetrySettings); err != nil {
+		return err
 	}
 	if store.GetNamespace() != "" && len(conditions) > 0 {
 		return fmt.Errorf("spec.conditions: %w: a SecretStore is for its own namespace only: remove them, or make it a ClusterSecretStore", providers.ErrInvalid)

@@ -217,7 +217,8 @@ func (s *Stores) reader(ctx context.Context, store esv1.GenericStore, referent s
 		e.failed = 0
 	}
 	e.version = version
-	e.reader, e.err = s.Registry.Open(ctx, providers.Config{
+	again, _ := retries(store.StoreSpec().RetrySettings) // checked by checkSpec
+	e.reader, e.err = again.Open(s.Registry.Open)(ctx, providers.Config{
 		Provider:   store.StoreSpec().Provider.DeepCopy(),
 		References: &references{reader: s.Reader, writer: s.Client, scope: scope},
 		Store:      providers.Store{Kind: kindOf(store), Name: store.GetName(), Namespace: cmp.Or(scope.own, scope.referent)},

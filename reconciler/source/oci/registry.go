@@ -2,6 +2,7 @@ package oci
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -258,6 +259,8 @@ func (f *fetcher) classify(r *run, err error) error {
 		return context.DeadlineExceeded
 	case errors.Is(err, source.ErrTooLarge):
 		return fmt.Errorf("%s: %w", o.Spec.URL, err)
+	case isUntrusted(err):
+		return reconciler.Wait(reasonPull, later, fmt.Errorf("%s: the registry's certificate is not trusted: name a Secret with its ca.crt in spec.certSecretRef", o.Spec.URL))
 	case errors.Is(err, source.ErrPlain):
 		return reconciler.Wait(reasonPull, later, fmt.Errorf("%s: %w", o.Spec.URL, source.ErrPlain))
 	case errors.Is(err, source.ErrPlainCredentials):
@@ -271,4 +274,9 @@ func (f *fetcher) classify(r *run, err error) error {
 	default:
 		return reconciler.Temporary(reasonPull, fmt.Errorf("%s: %s", o.Spec.URL, redact(err.Error(), r.State.registry)))
 	}
+}
+
+func isUntrusted(err error) bool {
+	_, ok := errors.AsType[*tls.CertificateVerificationError](err)
+	return ok
 }
