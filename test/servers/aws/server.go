@@ -91,6 +91,9 @@ var services = map[string]struct {
 }{
 	"secretsmanager": {"secretsmanager", secretsManager},
 	"AmazonSSM":      {"ssm", parameterStore},
+
+	"AmazonEC2ContainerRegistry_V20150921": {"ecr", registry},
+	"SpencerFrontendService":               {"ecr-public", publicRegistry},
 }
 
 // maxBody is the largest request body: a secret has 64 KiB, in base64, and a

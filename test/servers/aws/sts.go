@@ -81,6 +81,8 @@ func (s *server) sts(r *http.Request, body []byte, action string, form url.Value
 	switch action {
 	case "AssumeRole":
 		return s.assume(who, form)
+	case "GetSessionToken":
+		return s.sessionToken(who, form)
 	case "GetCallerIdentity":
 		return struct{ Arn, UserId, Account string }{who.arn, who.userID, accountID}, nil
 	}
