@@ -105,55 +105,6 @@ func (x exchange) account(ctx context.Context, field string, ref esv1.ServiceAcc
 	return string(jwt.Bytes()), annotations, nil
 }
 
-// audiences are providers of workload identity pools.
-var audiences = regexp.MustCompile(`^(https:)?//iam\.googleapis\.com/(projects/[0-9]+/)?locations/global/workloadIdentityPools/[-a-z0-9.]+(/providers/[-a-z0-9]+)?$`)
-
-// federation trades an identity that a workload identity pool trusts.
-func (x exchange) federation(f *esv1.GCPWorkloadIdentityFederation) (func(context.Context) (token, error), error) {
-	const field = "spec.provider.gcpsm.auth.workloadIdentityFederation"
-	switch {
-	case f.CredConfig != nil:
-		// Its sources are files and URLs of the controller's own.
-		return nil, fmt.Errorf("%s.credConfig: %w: it is not supported; set audience, and serviceAccountRef or awsSecurityCredentials", field, providers.ErrInvalid)
-	case f.ExternalTokenEndpoint != "":
-		return nil, fmt.Errorf("%s.externalTokenEndpoint: %w: it goes with credConfig, which is not supported", field, providers.ErrInvalid)
-	case !audiences.MatchString(f.Audience):
-		return nil, fmt.Errorf("%s.audience: %w: %q is no provider of a workload identity pool, such as //iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/k", field, providers.ErrInvalid, f.Audience)
-	case (f.ServiceAccountRef == nil) == (f.AWSSecurityCredentials == nil):
-		return nil, fmt.Errorf("%s: %w: set one of serviceAccountRef and awsSecurityCredentials", field, providers.ErrInvalid)
-	case f.AWSSecurityCredentials != nil:
-		return x.federated(f, func(ctx context.Context) (subject, error) { return x.aws(ctx, field, f) }), nil
-	}
-	return x.federated(f, func(ctx context.Context) (subject, error) {
-		jwt, annotations, err := x.account(ctx, field+".serviceAccountRef", *f.ServiceAccountRef, f.Audience)
-		return subject{token: jwt, kind: typeJWT, email: annotations[accountAnnotation], who: fmt.Sprintf("ServiceAccount %q", f.ServiceAccountRef.Name)}, err
-	}), nil
-}
-
-// subject is an identity to be traded.
-type subject struct{ token, kind, email, who string }
-
-func (x exchange) federated(f *esv1.GCPWorkloadIdentityFederation, identity func(context.Context) (subject, error)) func(context.Context) (token, error) {
-	return func(ctx context.Context) (token, error) {
-		s, err := identity(ctx)
-		if err != nil {
-			return token{}, err
-		}
-		got, err := x.post(ctx, question{url: x.at(x.endpoints.STS, "https://sts.googleapis.com") + "/v1/token", form: map[string]string{
-			"grant_type": grantExchange, "requested_token_type": typeAccess, "subject_token_type": s.kind,
-			"subject_token": s.token, "audience": f.Audience, "scope": scope,
-		}, who: s.who})
-		if err != nil {
-			return token{}, err
-		}
-		email := f.GCPServiceAccountEmail
-		if email == "" {
-			email = s.email
-		}
-		return x.actAs(ctx, got, email)
-	}
-}
-
 // emails are what service accounts are called; they become part of a URL.
 var emails = regexp.MustCompile(`^[-a-z0-9._]{1,100}@[-a-z0-9._]{1,150}$`)
 

@@ -319,7 +319,6 @@ func TestOpenRefuses(t *testing.T) {
 		"NoKey":       {"What is missing is named.", map[string]any{"auth": map[string]any{"secretRef": map[string]any{}}}, "auth.secretRef.secretAccessKeySecretRef"},
 		"BadKey":      {"A key is JSON of a service account.", map[string]any{"auth": map[string]any{"secretRef": map[string]any{"secretAccessKeySecretRef": map[string]string{"name": "bad", "key": "k"}}}}, "auth.secretRef.secretAccessKeySecretRef"},
 		"NoCluster":   {"The metadata service is not asked.", map[string]any{"auth": map[string]any{"workloadIdentity": map[string]any{"serviceAccountRef": account}}}, "auth.workloadIdentity.cluster"},
-		"CredConfig":  {"Files of the controller are not read.", wif(map[string]any{"credConfig": map[string]string{"name": "c", "key": "k"}}), "auth.workloadIdentityFederation.credConfig"},
 		"Audience":    {"A token is for a pool only.", wif(map[string]any{"audience": "https://kubernetes.default.svc", "serviceAccountRef": account}), "auth.workloadIdentityFederation.audience"},
 		"NoSubject":   {"Someone must be who asks.", wif(map[string]any{"audience": pool}), "auth.workloadIdentityFederation"},
 	}

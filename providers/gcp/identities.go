@@ -98,8 +98,7 @@ var awsRegions = regexp.MustCompile(`^[a-z]{2,8}(-[a-z]{2,16}){1,3}-[0-9]{1,2}$`
 // aws makes a subject of an access key of AWS: a signed request that says who
 // signed it, for Google to send.
 // Source: https://cloud.google.com/iam/docs/workload-identity-federation-with-other-clouds
-func (x exchange) aws(ctx context.Context, field string, f *esv1.GCPWorkloadIdentityFederation) (subject, error) {
-	from := f.AWSSecurityCredentials
+func (x exchange) aws(ctx context.Context, field, audience string, from *esv1.GCPAWSSecurityCredentials) (subject, error) {
 	if !awsRegions.MatchString(from.Region) {
 		return subject{}, fmt.Errorf("%s.awsSecurityCredentials.region: %w: %q is no region, such as eu-central-1", field, providers.ErrInvalid, from.Region)
 	}
@@ -111,7 +110,7 @@ func (x exchange) aws(ctx context.Context, field string, f *esv1.GCPWorkloadIden
 	if err != nil {
 		return subject{}, fmt.Errorf("%s: %w: no request can be made for STS", field, providers.ErrInvalid)
 	}
-	signed.Header.Set("X-Goog-Cloud-Target-Resource", f.Audience)
+	signed.Header.Set("X-Goog-Cloud-Target-Resource", audience)
 	empty := sha256.Sum256(nil)
 	at := time.Now() //nolint:forbidigo // AWS looks at this clock
 	if err := v4.NewSigner().SignHTTP(ctx, keys, signed, hex.EncodeToString(empty[:]), "sts", from.Region, at); err != nil {

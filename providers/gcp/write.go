@@ -22,6 +22,8 @@ type secretSettings struct {
 	Topics      []string          `json:"topics"`
 	CMEKKeyName string            `json:"cmekKeyName"`
 	MergePolicy string            `json:"mergePolicy"` // Replace or Merge; empty: Replace, as in External Secrets
+	// ReplicationLocations are for a secret that is made; none: Google chooses.
+	ReplicationLocations []string `json:"replicationLocations"`
 }
 
 // Write implements providers.Writer.
@@ -32,6 +34,9 @@ func (r *reader) Write(ctx context.Context, to providers.Target, v providers.Val
 	}
 	if m := settings.MergePolicy; m != "" && m != "Replace" && m != "Merge" {
 		return fmt.Errorf("metadata.mergePolicy: %w: %q is neither Replace nor Merge", providers.ErrInvalid, m)
+	}
+	if len(settings.ReplicationLocations) > 0 && r.location != "" {
+		return fmt.Errorf("metadata.replicationLocations: %w: the store has a location, where all of its secrets are: remove one of them", providers.ErrInvalid)
 	}
 	if err := r.write(ctx, to, v, settings); err != nil {
 		return fmt.Errorf("write secret %q: %w", to.Path, err)
@@ -88,12 +93,25 @@ func (r *reader) create(ctx context.Context, path string, settings secretSetting
 	if r.location != "" { // it says where it is
 		s.CustomerManagedEncryption = key
 	} else {
-		s.Replication = &secretmanagerpb.Replication{Replication: &secretmanagerpb.Replication_Automatic_{
-			Automatic: &secretmanagerpb.Replication_Automatic{CustomerManagedEncryption: key}}}
+		s.Replication = replication(settings.ReplicationLocations, key)
 	}
 	return call(ctx, r, func(ctx context.Context) (*secretmanagerpb.Secret, error) {
 		return r.client.CreateSecret(ctx, &secretmanagerpb.CreateSecretRequest{Parent: r.parent, SecretId: path, Secret: s})
 	})
+}
+
+// replication is where a secret is: at the locations, or where Google likes.
+func replication(locations []string, key *secretmanagerpb.CustomerManagedEncryption) *secretmanagerpb.Replication {
+	if len(locations) == 0 {
+		return &secretmanagerpb.Replication{Replication: &secretmanagerpb.Replication_Automatic_{
+			Automatic: &secretmanagerpb.Replication_Automatic{CustomerManagedEncryption: key}}}
+	}
+	var replicas []*secretmanagerpb.Replication_UserManaged_Replica
+	for _, location := range locations {
+		replicas = append(replicas, &secretmanagerpb.Replication_UserManaged_Replica{Location: location, CustomerManagedEncryption: key})
+	}
+	return &secretmanagerpb.Replication{Replication: &secretmanagerpb.Replication_UserManaged_{
+		UserManaged: &secretmanagerpb.Replication_UserManaged{Replicas: replicas}}}
 }
 
 // apply puts the settings on s, and reports whether that changes anything.
