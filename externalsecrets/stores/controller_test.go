@@ -342,7 +342,7 @@ func TestRefusedStores(t *testing.T) {
 	b := start(t)
 	for name, tc := range map[string]struct{ spec, want string }{
 		"unknown":    {"provider: {ibm: {}}", "False/InvalidStoreConfiguration/spec.provider"},
-		"retry":      {"retrySettings: {maxRetries: 3}, provider: {vault: {server: 'https://v'}}", "False/InvalidStoreConfiguration/spec.retrySettings"},
+		"retry":      {"retrySettings: {maxRetries: -3}, provider: {vault: {server: 'https://v'}}", "False/InvalidStoreConfiguration/spec.retrySettings"},
 		"conditions": {"conditions: [{namespaces: [a]}], provider: {vault: {server: 'https://v'}}", "False/InvalidStoreConfiguration/spec.conditions"},
 	} {
 		store := &esv1.SecretStore{}
