@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -185,6 +186,41 @@ func (b *Bundle) IDs() []KeyID {
 func (b *Bundle) Newest() Recipient {
 	r, _ := ParseRecipient(b.parsed.Keys[0].Public, b.Cluster()) // ParseBundle did so
 	return r
+}
+
+// Recipients returns the keys as recipients, newest first.
+func (b *Bundle) Recipients() []Recipient {
+	var all []Recipient
+	for _, k := range b.parsed.Keys {
+		r, _ := ParseRecipient(k.Public, b.Cluster()) // ParseBundle did so
+		all = append(all, r)
+	}
+	return all
+}
+
+// ParseRecipients reads public keys, one a line, or what Publish wrote: then
+// the keys are named, and not trusted. Its error is an ErrBundle for the latter.
+func ParseRecipients(text []byte) ([]Recipient, error) {
+	text = bytes.TrimSpace(text)
+	if bytes.HasPrefix(text, []byte("{")) {
+		b, err := ParseBundle(text)
+		if err != nil {
+			return nil, err
+		}
+		return b.Recipients(), nil
+	}
+	var all []Recipient
+	for line := range strings.Lines(string(text)) {
+		r, err := ParseRecipient(strings.TrimSpace(line), ClusterID{})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	if len(all) == 0 {
+		return nil, errors.New("it holds no public key")
+	}
+	return all, nil
 }
 
 // Certificate returns the certificate of the newest key, for envelope 1, and

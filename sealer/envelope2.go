@@ -194,7 +194,7 @@ func SealItem(value []byte, at Place, recipients ...Recipient) (string, error) {
 
 func inOrder(recipients []Recipient) ([]Recipient, error) {
 	recipients = slices.Clone(recipients)
-	slices.SortFunc(recipients, func(a, b Recipient) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	slices.SortStableFunc(recipients, func(a, b Recipient) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 	recipients = slices.CompactFunc(recipients, func(a, b Recipient) bool { return a.ID == b.ID })
 	if n := len(recipients); n == 0 || n > MaxRecipients {
 		return nil, fmt.Errorf("seal: %d recipients; 1 to %d are possible", n, MaxRecipients)

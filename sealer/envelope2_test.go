@@ -380,33 +380,3 @@ func BenchmarkOpenItem(b *testing.B) {
 		}
 	}
 }
-
-func TestReseal(t *testing.T) {
-	cluster := NewClusterID()
-	old, newest := newHybrid(t, cluster), newHybrid(t, cluster)
-	ring := ringOf2(t, old, newest)
-	for name, tc := range map[string]struct {
-		to   []Recipient
-		want error
-	}{
-		"Old":    {[]Recipient{old.Recipient}, nil},
-		"Both":   {[]Recipient{old.Recipient, newest.Recipient}, nil},
-		"Others": {[]Recipient{old.Recipient, newHybrid(t, ClusterID{}).Recipient}, ErrRecipients},
-		"None":   {[]Recipient{newHybrid(t, cluster).Recipient}, ErrUnknownKey},
-	} {
-		text, err := SealItem([]byte("v"), prod, tc.to...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		again, _, err := ring.Reseal(text, prod, "")
-		if !errors.Is(err, tc.want) {
-			t.Errorf("%s: got %v, want %v", name, err, tc.want)
-		}
-		if tc.want != nil {
-			continue
-		}
-		if got, err := ring.OpenItem(again, prod, ""); err != nil || string(got.Value) != "v" || got.Fingerprint != newest.ID.String() {
-			t.Errorf("%s: sealed again, it opens with key %s, %v", name, got.Fingerprint, err)
-		}
-	}
-}

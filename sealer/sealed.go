@@ -17,6 +17,14 @@ type Address struct {
 	Cluster ClusterID
 }
 
+// String names the key and, if it belongs to one, its cluster.
+func (a Address) String() string {
+	if a.Cluster == (ClusterID{}) {
+		return a.Key.String()
+	}
+	return fmt.Sprintf("%v of cluster %v", a.Key, a.Cluster)
+}
+
 // A Sealed is a value of envelope 2 of which all is known that needs no key.
 type Sealed struct{ e *envelope2 }
 
@@ -172,11 +180,11 @@ func (r *Keyring) Cluster() (ClusterID, bool) {
 
 // ErrRecipients says that a value cannot be sealed again: it was sealed for
 // keys of others too, whose public halves are not known.
-var ErrRecipients = errors.New("it was sealed for keys of others too: seal the value again with each of them")
+var ErrRecipients = errors.New("it was sealed for others too, whose public keys are not known here")
 
 // Reseal seals the text of either envelope again with the newest key, in the
 // same envelope, for the same place. Its errors are those of OpenItem, and
-// ErrRecipients.
+// ErrRecipients for what was sealed for others too.
 func (r *Keyring) Reseal(text string, at Place, hint string) (again string, by Opened, err error) {
 	newest, ok := r.Newest()
 	if !ok {
@@ -195,17 +203,43 @@ func (r *Keyring) Reseal(text string, at Place, hint string) (again string, by O
 	if newest.Hybrid == nil {
 		return "", Opened{}, fmt.Errorf("%w: the newest has none of envelope 2 yet", ErrNoKey)
 	}
-	s, err := ParseSealed(text)
-	if err != nil {
+	if _, err := r.Others(text, nil); err != nil {
 		return "", Opened{}, err
-	}
-	for _, a := range s.Addresses() {
-		if !slices.ContainsFunc(r.all(), func(k Key) bool { return k.Hybrid != nil && k.Hybrid.ID == a.Key }) {
-			return "", Opened{}, fmt.Errorf("%w: key %v", ErrRecipients, a.Key)
-		}
 	}
 	again, err = SealItem(opened.Value, at, newest.Hybrid.Recipient)
 	return again, by, err
+}
+
+// Others returns the recipients of a value of envelope 2 that are not of the
+// ring, each by its public half, which has to be among the known ones: whom it
+// is to be sealed for again, besides the newest key. That is to be trusted only
+// of a value that opened. Its errors are ErrFormat, and an ErrRecipients that
+// names the keys.
+func (r *Keyring) Others(text string, known []Recipient) ([]Recipient, error) {
+	s, err := ParseSealed(text)
+	if err != nil {
+		return nil, err
+	}
+	var others []Recipient
+	var missing []string
+	keys := r.all()
+	for _, a := range s.Addresses() {
+		if slices.ContainsFunc(keys, func(k Key) bool { return k.Hybrid != nil && k.Hybrid.ID == a.Key }) {
+			continue
+		}
+		i := slices.IndexFunc(known, func(k Recipient) bool { return k.ID == a.Key })
+		if i < 0 {
+			missing = append(missing, "key "+a.String())
+			continue
+		}
+		other := known[i]
+		other.Cluster = a.Cluster // which the text of a public key does not say
+		others = append(others, other)
+	}
+	if len(missing) > 0 {
+		return nil, fmt.Errorf("%w: %s", ErrRecipients, strings.Join(missing, ", "))
+	}
+	return others, nil
 }
 
 // KeyBits returns the size of the key that a value of envelope 1 was sealed

@@ -209,6 +209,9 @@ type Keys struct {
 	Ring *sealer.Keyring
 	// Recipients are sealed for besides the newest key, in envelope 2.
 	Recipients []sealer.Recipient
+	// Known are public keys that stay with the values which were sealed for them.
+	// Of envelope 2, a value is left alone that was sealed for others.
+	Known []sealer.Recipient
 
 	last atomic.Pointer[string] // the key that opened last, which is tried first
 }
@@ -236,7 +239,8 @@ func (k *Keys) item(text string, at sealer.Place, hint string) Result {
 	if !ok {
 		return Result{Err: errNoKey}
 	}
-	opened, err := k.Ring.OpenItemToReseal(strings.TrimSpace(text), at, hint)
+	text = strings.TrimSpace(text)
+	opened, err := k.Ring.OpenItemToReseal(text, at, hint)
 	if err != nil {
 		return Result{Err: err}
 	}
@@ -258,28 +262,11 @@ func (k *Keys) seal(text string, value []byte, at sealer.Place, newest sealer.Ke
 	if newest.Hybrid == nil {
 		return "", errors.New("the newest sealing key has no key of envelope 2 yet")
 	}
-	recipients := append([]sealer.Recipient{newest.Hybrid.Recipient}, k.Recipients...)
-	if err := k.lost(text, recipients); err != nil {
-		return "", err
-	}
-	return sealer.SealItem(value, at, recipients...)
-}
-
-// lost returns an error if someone else that a value was sealed for would be
-// left out: another cluster, or a key that is kept for emergencies.
-func (k *Keys) lost(text string, recipients []sealer.Recipient) error {
-	sealed, err := sealer.ParseSealed(text)
+	others, err := k.Ring.Others(text, slices.Concat(k.Known, k.Recipients))
 	if err != nil {
-		return err
+		return "", fmt.Errorf("%w: name them among the recipients", err)
 	}
-	for _, a := range sealed.Addresses() {
-		ours := slices.ContainsFunc(k.Ring.Keys(), func(o sealer.Key) bool { return o.Hybrid != nil && o.Hybrid.ID == a.Key })
-		kept := slices.ContainsFunc(recipients, func(r sealer.Recipient) bool { return r.ID == a.Key })
-		if !ours && !kept {
-			return fmt.Errorf("it is sealed for the key %v too, which is not of this cluster: name it among the recipients", a.Key)
-		}
-	}
-	return nil
+	return sealer.SealItem(value, at, slices.Concat([]sealer.Recipient{newest.Hybrid.Recipient}, others, k.Recipients)...)
 }
 
 // ByManifest locates by what the manifest says, and takes Namespace for those

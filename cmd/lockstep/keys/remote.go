@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -25,7 +26,8 @@ type remote struct {
 	in      string // its namespace
 	newest  string // fingerprint of the newest key
 
-	keys map[string]string // the key of values in the cluster whose object is on one alone
+	keys   map[string]string // the key of values in the cluster whose object is on one alone
+	bundle *sealer.Bundle    // nil if the controller publishes no keys of envelope 2
 }
 
 func (r *resealing) remote(ctx context.Context, objects []bitnamiv1alpha1.SealedSecret) (*remote, error) {
@@ -57,7 +59,52 @@ func (r *resealing) remote(ctx context.Context, objects []bitnamiv1alpha1.Sealed
 	if err != nil {
 		return nil, err
 	}
-	return &remote{client: kube, service: "http:" + r.controllerName + ":" + port, in: r.cluster.namespace, newest: newest, keys: keysOf(objects)}, nil
+	bundle, err := r.published(ctx, kube, port)
+	if err != nil {
+		return nil, err
+	}
+	return &remote{client: kube, service: "http:" + r.controllerName + ":" + port, in: r.cluster.namespace, newest: newest, keys: keysOf(objects), bundle: bundle}, nil
+}
+
+// published returns the keys that the controller publishes; nil if it knows no
+// envelope 2.
+func (r *resealing) published(ctx context.Context, kube kubernetes.Interface, port string) (*sealer.Bundle, error) {
+	text, err := kube.CoreV1().Services(r.cluster.namespace).ProxyGet("http", r.controllerName, port, "/v1/keys", nil).DoRaw(ctx)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask the controller for its keys: %w", err)
+	}
+	bundle, err := sealer.ParseBundle(text)
+	if err != nil {
+		return nil, fmt.Errorf("the controller's keys: %w", err)
+	}
+	return bundle, nil
+}
+
+// look says of a value of envelope 2 what is public: whether it is on the newest
+// key, and an error if it was sealed for others too. The controller does not
+// know their keys.
+func (r *remote) look(value string) (newest bool, err error) {
+	if r.bundle == nil || !sealer.IsEnvelope2(value) {
+		return false, nil
+	}
+	sealed, err := sealer.ParseSealed(value)
+	if err != nil {
+		return false, err
+	}
+	var others []string
+	for _, a := range sealed.Addresses() {
+		newest = newest || a.Key == r.bundle.Newest().ID
+		if a.Cluster != r.bundle.Cluster() {
+			others = append(others, "key "+a.String())
+		}
+	}
+	if !newest && len(others) > 0 {
+		return false, fmt.Errorf("%w: %s: seal it again here, with --cluster-keys and --recipient", sealer.ErrRecipients, strings.Join(others, ", "))
+	}
+	return newest, nil
 }
 
 // keysOf returns the key of every value of the objects that have one alone.
@@ -86,7 +133,12 @@ func (r *remote) Reseal(ctx context.Context, at sealer.Binding, items []*rewrite
 	for i, item := range items {
 		value := strings.TrimSpace(item.Value)
 		results[i].From = r.keys[value]
-		if results[i].From != r.newest {
+		newest, err := r.look(value)
+		if newest {
+			results[i].From = r.newest
+		}
+		results[i].Err = err
+		if results[i].From != r.newest && err == nil {
 			wanted[item.Name] = value
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/schollz/progressbar/v3"
@@ -25,7 +26,7 @@ type resealing struct {
 	dryRun      bool
 	namespace   string // of manifests that say none
 	exclude     []string
-	extra       []string // public keys of envelope 2
+	others      []string // that have public keys of envelope 2
 }
 
 func resealCmd() *cobra.Command {
@@ -35,8 +36,10 @@ func resealCmd() *cobra.Command {
 		Short: "Seal again, with the newest key, the SealedSecrets of a working tree that are on an older one",
 		Long: "Only the sealed values change: comments, order and format of the manifests stay.\n\n" +
 			"The controller opens and seals, through the API server, unless --cluster-keys or --keys says where the keys are: " +
-			"then it is done here, which is faster for many files, and tells of each item its key.",
-		Example: "  lockstep reseal .\n  lockstep reseal apps/ --dry-run --cluster-keys\n  lockstep reseal . --keys keys.age --identity ~/age.txt",
+			"then it is done here, which is faster for many files, and tells of each item its key.\n\n" +
+			"A value that others open too stays sealed for them: give their public keys with --recipient, and the keys of this cluster " +
+			"with --cluster-keys or --keys. Without, such a value is left alone.",
+		Example: "  lockstep reseal .\n  lockstep reseal apps/ --dry-run --cluster-keys\n  lockstep reseal . --keys keys.age --identity ~/age.txt --recipient offline.pub",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return r.run(cmd.Context(), cmd.OutOrStdout(), args)
@@ -50,7 +53,7 @@ func resealCmd() *cobra.Command {
 	flags.BoolVar(&r.dryRun, "dry-run", false, "say what would be sealed again, and write nothing")
 	flags.StringVarP(&r.namespace, "namespace", "n", "", "namespace of SealedSecrets whose manifest says none, and that are not in the cluster")
 	flags.StringArrayVar(&r.exclude, "exclude", nil, "pattern of paths to leave out, such as charts/*/templates/*; may be given several times")
-	flags.StringArrayVar(&r.extra, "recipient", nil, "public key (ls2pub...) that values of envelope 2 are sealed for besides the newest key; may be given several times")
+	flags.StringArrayVar(&r.others, "recipient", nil, "public key of another whom values are sealed for too, so that they stay so: a file of published keys or of public keys, or a key ls2pub...; may be given several times")
 	cmd.MarkFlagsMutuallyExclusive("keys", "cluster-keys")
 	return cmd
 }
@@ -84,13 +87,9 @@ func (r *resealing) run(ctx context.Context, out io.Writer, paths []string) erro
 
 // opener returns what opens and seals, and what knows where SealedSecrets are.
 func (r *resealing) opener(ctx context.Context) (reseal.Opener, reseal.Locator, error) {
-	var recipients []sealer.Recipient
-	for _, text := range r.extra {
-		recipient, err := sealer.ParseRecipient(text, sealer.ClusterID{})
-		if err != nil {
-			return nil, nil, fmt.Errorf("--recipient: %w", err)
-		}
-		recipients = append(recipients, recipient)
+	known, err := r.recipients()
+	if err != nil {
+		return nil, nil, err
 	}
 	if r.file != "" {
 		secrets, err := r.open(r.file)
@@ -98,7 +97,7 @@ func (r *resealing) opener(ctx context.Context) (reseal.Opener, reseal.Locator, 
 			return nil, nil, err
 		}
 		_, ring, err := parse(secrets)
-		return &reseal.Keys{Ring: ring, Recipients: recipients}, reseal.ByManifest{Namespace: r.namespace}, err
+		return &reseal.Keys{Ring: ring, Known: known}, reseal.ByManifest{Namespace: r.namespace}, err
 	}
 	kube, err := r.connect()
 	if err != nil {
@@ -110,7 +109,7 @@ func (r *resealing) opener(ctx context.Context) (reseal.Opener, reseal.Locator, 
 	}
 	where := reseal.ByManifest{Namespace: r.namespace, Known: reseal.Known(objects)}
 	if !r.clusterKeys {
-		if len(recipients) > 0 {
+		if len(known) > 0 {
 			return nil, nil, errors.New("--recipient needs the keys here: give --cluster-keys or --keys too")
 		}
 		remote, err := r.remote(ctx, objects)
@@ -121,7 +120,29 @@ func (r *resealing) opener(ctx context.Context) (reseal.Opener, reseal.Locator, 
 		return nil, nil, err
 	}
 	_, ring, err := parse(secrets)
-	return &reseal.Keys{Ring: ring, Recipients: recipients}, where, err
+	return &reseal.Keys{Ring: ring, Known: known}, where, err
+}
+
+// recipients reads what --recipient names. It is not asked whether they can be
+// trusted: a value names the keys that it is sealed for, and no other comes in
+// their place.
+func (r *resealing) recipients() ([]sealer.Recipient, error) {
+	var all []sealer.Recipient
+	for _, name := range r.others {
+		text := []byte(name)
+		if !strings.HasPrefix(name, "ls2pub.") {
+			var err error
+			if text, err = os.ReadFile(name); err != nil {
+				return nil, fmt.Errorf("--recipient: %w", err)
+			}
+		}
+		some, err := sealer.ParseRecipients(text)
+		if err != nil {
+			return nil, fmt.Errorf("--recipient %.40s: %w", name, err)
+		}
+		all = append(all, some...)
+	}
+	return all, nil
 }
 
 // progress returns a bar on a terminal, and one that shows nothing else.

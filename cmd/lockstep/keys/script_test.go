@@ -81,7 +81,11 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			oldSecret, old := newKey(t, "ks")
-			newSecret, _ := newKey(t, "ks")
+			newSecret, newest := newKey(t, "ks")
+			shared, err := forOthers(t, oldSecret, newSecret)
+			if err != nil {
+				return err
+			}
 			text, err := encrypt([]corev1.Secret{*oldSecret, *newSecret}, []age.Recipient{id.Recipient()})
 			if err != nil {
 				return err
@@ -97,6 +101,9 @@ func TestScripts(t *testing.T) {
 				"tree/moved.yaml": strings.Replace(sealedManifest(t, old, at, "value"), "name: db", "name: other", 1),
 				"cut.age":         string(text[:len(text)/2]),
 			} {
+				shared[name] = content
+			}
+			for name, content := range shared {
 				path := filepath.Join(e.WorkDir, name)
 				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 					return err
@@ -106,10 +113,52 @@ func TestScripts(t *testing.T) {
 				}
 			}
 			e.Setenv("OLD", short(old.Fingerprint))
+			e.Setenv("NEW", short(newest.Fingerprint))
+			e.Setenv("OFFLINE", shared["offline.id"])
 			e.Setenv("KUBECONFIG", filepath.Join(e.WorkDir, "none"))
 			return nil
 		},
 	})
+}
+
+// forOthers gives two key Secrets keys of envelope 2, and returns a file with a
+// value for the first of them, for another cluster, and for a key of none, and
+// the public keys of the others.
+func forOthers(t *testing.T, secrets ...*corev1.Secret) (map[string]string, error) {
+	t.Helper()
+	cluster := sealer.NewClusterID()
+	for _, s := range secrets {
+		if err := keys.AddHybrid(s, cluster); err != nil {
+			return nil, err
+		}
+	}
+	first, err := keys.Parse(secrets[0])
+	if err != nil {
+		return nil, err
+	}
+	strange, strangeKey := newKey(t, "other")
+	if err := keys.AddHybrid(strange, sealer.NewClusterID()); err != nil {
+		return nil, err
+	}
+	if strangeKey, err = keys.Parse(strange); err != nil {
+		return nil, err
+	}
+	ring := &sealer.Keyring{}
+	ring.Set(strangeKey)
+	bundle, err := ring.Publish()
+	if err != nil {
+		return nil, err
+	}
+	offline, err := sealer.NewHybridKey(sealer.ClusterID{})
+	if err != nil {
+		return nil, err
+	}
+	at := sealer.Place{Binding: sealer.Binding{Namespace: "prod", Name: "db"}, Item: "password"}
+	value, err := sealer.SealItem([]byte("value"), at, first.Hybrid.Recipient, strangeKey.Hybrid.Recipient, offline.Recipient)
+	return map[string]string{
+		"shared/db.yaml": "# kept\napiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nmetadata: {name: db, namespace: prod}\nspec:\n  encryptedData: {password: " + value + "} # kept\n",
+		"strange.json":   string(bundle), "offline.pub": offline.String() + "\n", "offline.id": offline.ID.String(),
+	}, err
 }
 
 func otherIdentity(t *testing.T) string {
