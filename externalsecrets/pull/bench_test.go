@@ -31,6 +31,7 @@ import (
 	"github.com/lockstep-dev/lockstep/externalsecrets/pull"
 	"github.com/lockstep-dev/lockstep/externalsecrets/stores"
 	"github.com/lockstep-dev/lockstep/providers"
+	"github.com/lockstep-dev/lockstep/providers/webhook"
 	"github.com/lockstep-dev/lockstep/test/testenv"
 )
 
@@ -144,6 +145,7 @@ type bench struct {
 	cp       *testenv.ControlPlane
 	ns       string
 	backend  *backend
+	makers   providers.Generators
 	requests *counter
 	stop     func()
 }
@@ -180,6 +182,12 @@ func scheme(t *testing.T) *runtime.Scheme {
 	return s
 }
 
+// generators are those of the suite, with the makers of b.
+func (b *bench) generators(mgr ctrl.Manager, s *stores.Stores) *generators.Generators {
+	return &generators.Generators{Reader: mgr.GetClient(), References: s.References, Class: "default", Backends: b.makers,
+		Registry: providers.Registry{esv1.ProviderWebhook: webhook.Open}}
+}
+
 // run starts the controllers. They see only the namespace of b.
 func (b *bench) run() {
 	b.t.Helper()
@@ -200,7 +208,7 @@ func (b *bench) run() {
 	recorder := mgr.GetEventRecorderFor("lockstep")
 	for _, c := range []interface{ SetupWithManager(ctrl.Manager) error }{
 		&stores.Controller{Client: mgr.GetClient(), Recorder: recorder, Stores: s},
-		&pull.Controller{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Metadata: mgr.GetCache(), Recorder: recorder, Stores: s, Makers: &generators.Generators{Reader: mgr.GetClient()}, Namespace: b.ns},
+		&pull.Controller{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Metadata: mgr.GetCache(), Recorder: recorder, Stores: s, Makers: b.generators(mgr, s), Namespace: b.ns},
 	} {
 		if err := c.SetupWithManager(mgr); err != nil {
 			b.t.Fatal(err)

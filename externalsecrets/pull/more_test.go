@@ -13,7 +13,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
-	genv1 "github.com/lockstep-dev/lockstep/apis/generators/v1alpha1"
 	"github.com/lockstep-dev/lockstep/providers"
 )
 
@@ -50,32 +49,6 @@ data:
 - {secretKey: owner, remoteRef: {key: app/db, metadataPolicy: Fetch, property: owner}}`)
 	b.ready("app", "True")
 	b.holds("app", `{"db.json":"{\"user\":\"ada\"}","mail.json":"{\"host\":\"mx\"}","owner":"of app/db"}`)
-}
-
-func TestGenerators(t *testing.T) {
-	b := start(t)
-	b.external("app", `
-dataFrom:
-- {sourceRef: {generatorRef: {kind: Password, name: pw}}, rewrite: [{transform: {template: "db-{{ .value }}"}}]}
-- {sourceRef: {generatorRef: {apiVersion: generators.external-secrets.io/v1alpha1, kind: Fake, name: fake}}}`)
-	if message := b.ready("app", "False").GetConditions()[0].Message; !strings.Contains(message, `spec.dataFrom[0].sourceRef.generatorRef: no such generator: Password "pw" does not exist`) {
-		t.Errorf("message: %s", message)
-	}
-	b.apply("metadata: {name: pw}\nspec: {length: 12}", &genv1.Password{})
-	b.apply("metadata: {name: fake}\nspec: {data: {a: b}}", &genv1.Fake{})
-	b.ready("app", "True") // the watch tells that they have come
-	got := b.data("app")
-	if len(got["db-password"]) != 12 || got["a"] != "b" {
-		t.Errorf("got %v", got)
-	}
-	time.Sleep(time.Second)
-	if again := b.data("app"); again["db-password"] != got["db-password"] {
-		t.Error("the password changed by itself")
-	}
-	b.external("other", "dataFrom: [{sourceRef: {generatorRef: {kind: ECRAuthorizationToken, name: x}}}]")
-	if message := b.ready("other", "False").GetConditions()[0].Message; !strings.Contains(message, "not supported by this version, which has Fake, Password, SSHKey, UUID") {
-		t.Errorf("message: %s", message)
-	}
 }
 
 func TestSameSecretManyTimes(t *testing.T) {
