@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/lockstep-dev/lockstep/externalsecrets/stores"
+	"github.com/lockstep-dev/lockstep/reconciler/source"
 )
 
 // options are the controller's settings. Every one is a flag.
@@ -36,6 +37,7 @@ type options struct {
 	sync                    syncOptions
 	allowCrossNamespaceRefs bool
 	allowHTTPCredentials    bool
+	maxGitSize              int64
 	controllerClass         string
 	identity                stores.Identity
 	secretsManager, sts     string
@@ -76,7 +78,8 @@ func (o *options) bind(fs *flag.FlagSet) {
 	o.sealOptions.bind(fs)
 	o.sync.bind(fs)
 	fs.BoolVar(&o.allowCrossNamespaceRefs, "allow-cross-namespace-refs", false, "let a Kustomization refer to sources and Kustomizations of other namespaces, as Flux does by default")
-	fs.BoolVar(&o.allowHTTPCredentials, "allow-http-credentials", false, "send Git credentials over http:// too, unencrypted")
+	fs.BoolVar(&o.allowHTTPCredentials, "allow-http-credentials", false, "send credentials of sources over http:// too, unencrypted")
+	fs.Int64Var(&o.maxGitSize, "max-git-size", source.DefaultMaxGitSize>>20, "MiB that the newest commit of a repository may have; it is held in memory while it is read")
 	fs.StringVar(&o.secretsManager, "aws-secretsmanager-endpoint", os.Getenv("AWS_SECRETSMANAGER_ENDPOINT"), "URL of AWS Secrets Manager instead of the region's own (default $AWS_SECRETSMANAGER_ENDPOINT)")
 	fs.StringVar(&o.parameterStore, "aws-ssm-endpoint", os.Getenv("AWS_SSM_ENDPOINT"), "URL of AWS Parameter Store instead of the region's own (default $AWS_SSM_ENDPOINT)")
 	fs.StringVar(&o.ecr, "aws-ecr-endpoint", os.Getenv("AWS_ECR_ENDPOINT"), "URL of Amazon ECR instead of the region's own (default $AWS_ECR_ENDPOINT)")

@@ -110,6 +110,9 @@ func (c *Controller) apply(ctx context.Context, ks *kustomizev1.Kustomization) e
 	run := &run{Controller: c, ks: ks, state: c.states.of(ks), revision: snapshot.Revision}
 	run.begin()
 	err = run.redact(run.do(ctx, snapshot.Tree))
+	if err == nil {
+		ks.Status.LastAppliedOriginRevision = snapshot.Origin
+	}
 	run.record(err)
 	return run.spread(err)
 }
@@ -147,7 +150,7 @@ func (c *Controller) source(ks *kustomizev1.Kustomization) (source.Snapshot, err
 	snapshot, ok := c.Sources.Get(ref.Kind, namespace, ref.Name)
 	if !ok {
 		return source.Snapshot{}, reconciler.Wait(meta.ArtifactFailedReason, 0,
-			fmt.Errorf("source %s %s/%s has nothing to apply yet: see that it exists and is Ready", ref.Kind, namespace, ref.Name))
+			fmt.Errorf("source %s %s/%s has nothing to apply yet: %s", ref.Kind, namespace, ref.Name, c.Sources.Why(ref.Kind, namespace, ref.Name)))
 	}
 	if entries, err := fs.ReadDir(snapshot.Tree, "."); err == nil && len(entries) == 0 {
 		return source.Snapshot{}, reconciler.Wait(meta.ArtifactFailedReason, 0,

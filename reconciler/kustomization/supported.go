@@ -20,7 +20,6 @@ func supported(ks *kustomizev1.Kustomization) error {
 		name string
 	}{
 		{s.KubeConfig != nil && s.KubeConfig.SecretRef == nil, "kubeConfig.configMapRef"},
-		{s.SourceRef.Kind != "GitRepository", "sourceRef.kind: " + s.SourceRef.Kind},
 	} {
 		if f.set {
 			return reconciler.Final(reasonUnsupported, fmt.Errorf("spec.%s is not supported by this version: remove it; nothing was changed", f.name))

@@ -24,6 +24,7 @@ type Snapshot struct {
 type Store struct {
 	mu        sync.Mutex
 	snapshots map[key]Snapshot
+	failures  map[key]string
 	watchers  []watcher
 }
 
@@ -37,7 +38,7 @@ type watcher struct {
 }
 
 // NewStore returns an empty store.
-func NewStore() *Store { return &Store{snapshots: map[key]Snapshot{}} }
+func NewStore() *Store { return &Store{snapshots: map[key]Snapshot{}, failures: map[key]string{}} }
 
 // Get returns the newest snapshot of a source, if it has had one.
 func (s *Store) Get(kind, namespace, name string) (Snapshot, bool) {
@@ -50,11 +51,19 @@ func (s *Store) Get(kind, namespace, name string) (Snapshot, bool) {
 // Put replaces the snapshot of a source and wakes those who use it.
 func (s *Store) Put(kind, namespace, name string, snapshot Snapshot) {
 	s.mu.Lock()
-	s.snapshots[key{kind, namespace, name}] = snapshot
+	k := key{kind, namespace, name}
+	s.snapshots[k] = snapshot
+	delete(s.failures, k)
+	s.mu.Unlock()
+	s.wake(k)
+}
+
+func (s *Store) wake(k key) {
+	s.mu.Lock()
 	watchers := s.watchers
 	s.mu.Unlock()
 	for _, w := range watchers {
-		for _, r := range w.users(w.ctx, kind, namespace, name) {
+		for _, r := range w.users(w.ctx, k.kind, k.namespace, k.name) {
 			w.queue.Add(r)
 		}
 	}
@@ -65,6 +74,30 @@ func (s *Store) Delete(kind, namespace, name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.snapshots, key{kind, namespace, name})
+	delete(s.failures, key{kind, namespace, name})
+}
+
+// Fail says why a source has nothing, where its own status cannot. Those who
+// wait for it are woken to tell it.
+func (s *Store) Fail(kind, namespace, name string, err error) {
+	k := key{kind, namespace, name}
+	s.mu.Lock()
+	news := s.failures[k] != err.Error()
+	s.failures[k] = err.Error()
+	s.mu.Unlock()
+	if news {
+		s.wake(k)
+	}
+}
+
+// Why says why a source has nothing, or where to see it.
+func (s *Store) Why(kind, namespace, name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if why := s.failures[key{kind, namespace, name}]; why != "" {
+		return why
+	}
+	return "see that it exists and is Ready"
 }
 
 // Watch returns a source of events for a controller: users says which of its
