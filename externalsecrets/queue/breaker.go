@@ -94,6 +94,9 @@ func (l *line) answered() {
 	if l.breaker.timer != nil {
 		l.breaker.timer.Stop()
 	}
+	if l.breaker.failures > 0 {
+		l.writers.wake(len(l.writers.waiting))
+	}
 	l.breaker = breaker{}
 	if len(l.stranded) == 0 {
 		return
@@ -146,7 +149,7 @@ func (l *line) probe() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.stranded) == 0 {
-		l.breaker = breaker{} // nobody waits: the next who comes finds out
+		l.halfOpen() // no read waits: the next who comes finds out
 		return
 	}
 	if l.calls[l.breaker.last] == nil {

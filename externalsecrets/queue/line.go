@@ -42,6 +42,7 @@ type line struct {
 	closes   time.Time   // when the window does
 	pace     *pace
 	breaker  breaker
+	writers  writers
 	stranded map[types.NamespacedName]bool // objects that failed because the store is down
 	shelf    shelf
 }
@@ -75,7 +76,7 @@ const forgotten = time.Hour
 func (l *line) idle() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.calls) == 0 && time.Since(l.asked) > forgotten
+	return len(l.calls) == 0 && l.writers.busy == 0 && len(l.writers.waiting) == 0 && time.Since(l.asked) > forgotten
 }
 
 // add puts a job for a read in line.

@@ -342,7 +342,6 @@ func TestDownForAnHour(t *testing.T) {
 			time.Sleep(time.Minute)
 			worst = max(worst, s.since(before))
 		}
-		t.Logf("%d requests in the first minute, then at most %d", first, worst)
 		if first > 15 || worst > 2 {
 			t.Errorf("down for an hour: %d requests in the first minute, then up to %d in one, want 15 and 2", first, worst)
 		}
@@ -350,10 +349,15 @@ func TestDownForAnHour(t *testing.T) {
 		c.errs = nil
 		c.mu.Unlock()
 		s.set(false)
-		time.Sleep(2 * time.Minute)
+		back := time.Now()
+		for ok := 0; ok < 10000 && time.Since(back) < 2*time.Minute; ok, _ = c.done() {
+			time.Sleep(time.Second)
+		}
 		if ok, _ := c.done(); ok != 10000 {
 			t.Errorf("two minutes after it came back: %d of 10000 objects have their value", ok)
 		}
+		// test/bench reads this line.
+		t.Logf(`figures: {"objects": 10000, "first_minute": %d, "worst_minute": %d, "recovery_s": %.0f}`, first, worst, time.Since(back).Seconds())
 	})
 }
 
