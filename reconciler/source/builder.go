@@ -139,3 +139,18 @@ func ignored(match gitignore.Matcher, name string) bool {
 
 // Names are the paths of all files that were added, in order.
 func (b *Builder) Names() []string { return slices.Sorted(maps.Keys(b.files)) }
+
+// IgnoreFile is the name of the file with the rules of what is left out.
+const IgnoreFile = sourceignore.IgnoreFile
+
+// Ignore is a set of rules for files whose content is not known yet: Flux's
+// defaults, and those of the .sourceignore file of the root.
+type Ignore struct{ match gitignore.Matcher }
+
+// NewIgnore reads the .sourceignore file of the root; nil if there is none.
+func NewIgnore(text []byte) *Ignore {
+	return &Ignore{sourceignore.NewDefaultMatcher(sourceignore.ReadPatterns(bytes.NewReader(text), nil), nil)}
+}
+
+// Ignores reports whether the file at a path is left out.
+func (i *Ignore) Ignores(name string) bool { return ignored(i.match, name) }
