@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/lockstep-dev/lockstep/reconciler/decrypt"
+	"github.com/lockstep-dev/lockstep/reconciler/decrypt/testkit"
 	"github.com/lockstep-dev/lockstep/test/testenv"
 )
 
@@ -59,7 +60,7 @@ func offline(t *testing.T) map[string]struct {
 		secret map[string]string
 		key    sopskeys.MasterKey
 	}{}
-	x25519, key := ageKey(t)
+	x25519, key := testkit.AgeKey(t)
 	all["age"] = struct {
 		secret map[string]string
 		key    sopskeys.MasterKey
@@ -71,12 +72,12 @@ func offline(t *testing.T) map[string]struct {
 	all["age post-quantum"] = struct {
 		secret map[string]string
 		key    sopskeys.MasterKey
-	}{map[string]string{"pq.agekey": hybrid.String()}, ageMaster(t, hybrid.Recipient().String())}
+	}{map[string]string{"pq.agekey": hybrid.String()}, testkit.AgeMaster(t, hybrid.Recipient().String())}
 	private, public := sshKey(t)
 	all["ssh"] = struct {
 		secret map[string]string
 		key    sopskeys.MasterKey
-	}{map[string]string{"ssh.agekey": private}, ageMaster(t, public)}
+	}{map[string]string{"ssh.agekey": private}, testkit.AgeMaster(t, public)}
 	armored, pgp := pgpKey(t)
 	all["PGP"] = struct {
 		secret map[string]string
@@ -89,7 +90,7 @@ func TestOpenKeys(t *testing.T) {
 	canary := testenv.NewCanary(t)
 	for name, k := range offline(t) {
 		t.Run(name, func(t *testing.T) {
-			sealed := sealer{store: "yaml", groups: group(k.key)}.seal(t, "password: "+canary.Value()+"\n")
+			sealed := testkit.Sealer{Store: "yaml", Groups: testkit.Group(k.key)}.Seal(t, "password: "+canary.Value()+"\n")
 			canary.NotIn(t, "the encrypted file", sealed)
 			o := open(t, k.secret, nil)
 			got, err := o.Open("secret.yaml", sealed)
@@ -107,7 +108,7 @@ func TestOpenKeys(t *testing.T) {
 }
 
 func TestOpenFormats(t *testing.T) {
-	identity, key := ageKey(t)
+	identity, key := testkit.AgeKey(t)
 	for _, c := range []struct{ store, file, plain string }{
 		{"yaml", "s.yaml", "a: 1\nb:\n    - x\n    - true\n"},
 		{"yaml", "config", "a: b\n"},
@@ -120,7 +121,7 @@ func TestOpenFormats(t *testing.T) {
 		{"binary", "Dockerfile", "FROM scratch"},
 	} {
 		t.Run(c.store+" "+c.file, func(t *testing.T) {
-			sealed := sealer{store: c.store, groups: group(key)}.seal(t, c.plain)
+			sealed := testkit.Sealer{Store: c.store, Groups: testkit.Group(key)}.Seal(t, c.plain)
 			got, err := open(t, map[string]string{"a.agekey": identity}, nil).Open(c.file, sealed)
 			if err != nil {
 				t.Fatal(err)
@@ -133,7 +134,7 @@ func TestOpenFormats(t *testing.T) {
 }
 
 func TestPlainFilesPass(t *testing.T) {
-	identity, _ := ageKey(t)
+	identity, _ := testkit.AgeKey(t)
 	o := open(t, map[string]string{"a.agekey": identity}, nil)
 	for name, text := range map[string]string{
 		"empty.yaml": "", "doc.yaml": "kind: ConfigMap\n", "sops.yaml": "sops: about ENC[AES256_GCM, and nothing more\n", "list.yaml": "- a\n---\n- b\n",
@@ -150,10 +151,10 @@ func TestPlainFilesPass(t *testing.T) {
 }
 
 func TestMAC(t *testing.T) {
-	identity, key := ageKey(t)
+	identity, key := testkit.AgeKey(t)
 	keys := map[string]string{"a.agekey": identity}
 	regex := func(m *sops.Metadata) { m.UnencryptedSuffix, m.EncryptedRegex = "", "^data$" }
-	sealed := sealer{store: "yaml", groups: group(key), change: regex}.seal(t, "kind: Secret\nmetadata:\n    name: one\ndata:\n    a: first-value\n    b: second-value\n")
+	sealed := testkit.Sealer{Store: "yaml", Groups: testkit.Group(key), Change: regex}.Seal(t, "kind: Secret\nmetadata:\n    name: one\ndata:\n    a: first-value\n    b: second-value\n")
 	swap := func(text []byte) []byte { // the values of a and b
 		lines := strings.Split(string(text), "\n")
 		var at []int
@@ -206,10 +207,10 @@ func dropMAC(sealed []byte) []byte {
 
 func TestFlippedBytesSayNothing(t *testing.T) {
 	canary := testenv.NewCanary(t)
-	identity, key := ageKey(t)
+	identity, key := testkit.AgeKey(t)
 	plain := "password: " + canary.Value() + "\nnumber: 7\n"
 	for _, store := range []string{"yaml", "binary"} {
-		sealed := sealer{store: store, groups: group(key)}.seal(t, plain)
+		sealed := testkit.Sealer{Store: store, Groups: testkit.Group(key)}.Seal(t, plain)
 		for i := 0; i < len(sealed); i += 3 {
 			bad := bytes.Clone(sealed)
 			bad[i] ^= 1
@@ -228,17 +229,17 @@ func TestFlippedBytesSayNothing(t *testing.T) {
 }
 
 func TestDocuments(t *testing.T) {
-	identity, key := ageKey(t)
-	_, other := ageKey(t)
-	one := sealer{store: "yaml", groups: group(key)}
+	identity, key := testkit.AgeKey(t)
+	_, other := testkit.AgeKey(t)
+	one := testkit.Sealer{Store: "yaml", Groups: testkit.Group(key)}
 	object := func(name string) string {
 		return "kind: Secret\nmetadata_unencrypted:\n    name: " + name + "\nvalue: of " + name + "\n"
 	}
-	kept := sealer{store: "yaml", groups: group(other), change: func(m *sops.Metadata) { m.UnencryptedSuffix, m.EncryptedRegex = "", "^value$" }}.
-		seal(t, "kind: SopsSecret\nmetadata:\n    annotations:\n        "+decrypt.Disabled+": disabled\nvalue: kept\n")
+	kept := testkit.Sealer{Store: "yaml", Groups: testkit.Group(other), Change: func(m *sops.Metadata) { m.UnencryptedSuffix, m.EncryptedRegex = "", "^value$" }}.
+		Seal(t, "kind: SopsSecret\nmetadata:\n    annotations:\n        "+decrypt.Disabled+": disabled\nvalue: kept\n")
 
 	joined := bytes.Join([][]byte{
-		[]byte("kind: ConfigMap\n"), one.seal(t, object("a")), kept, one.seal(t, object("b")+"---\n"+object("c")), {},
+		[]byte("kind: ConfigMap\n"), one.Seal(t, object("a")), kept, one.Seal(t, object("b")+"---\n"+object("c")), {},
 	}, []byte("---\n"))
 	got, err := open(t, map[string]string{"a.agekey": identity}, nil).Open("all.yaml", joined)
 	if err != nil {
@@ -265,11 +266,11 @@ func TestDocuments(t *testing.T) {
 }
 
 func TestShamir(t *testing.T) {
-	a, ka := ageKey(t)
-	b, kb := ageKey(t)
-	_, kc := ageKey(t)
-	s := sealer{store: "yaml", threshold: 2, groups: []sops.KeyGroup{{ka}, {kb}, {kc}}}
-	sealed := s.seal(t, "a: b\n")
+	a, ka := testkit.AgeKey(t)
+	b, kb := testkit.AgeKey(t)
+	_, kc := testkit.AgeKey(t)
+	s := testkit.Sealer{store: "yaml", threshold: 2, groups: []sops.KeyGroup{{ka}, {kb}, {kc}}}
+	sealed := s.Seal(t, "a: b\n")
 	if _, err := open(t, map[string]string{"a.agekey": a, "b.agekey": b}, nil).Open("s.yaml", sealed); err != nil {
 		t.Error(err)
 	}
@@ -279,10 +280,10 @@ func TestShamir(t *testing.T) {
 }
 
 func TestNoKeyFits(t *testing.T) {
-	_, key := ageKey(t)
-	wrong, _ := ageKey(t)
+	_, key := testkit.AgeKey(t)
+	wrong, _ := testkit.AgeKey(t)
 	_, pgp := pgpKey(t)
-	sealed := sealer{store: "yaml", groups: group(key, pgp)}.seal(t, "a: b\n")
+	sealed := testkit.Sealer{Store: "yaml", Groups: testkit.Group(key, pgp)}.Seal(t, "a: b\n")
 	_, err := open(t, map[string]string{"a.agekey": wrong}, nil).Open("dir/s.yaml", sealed)
 	if err == nil {
 		t.Fatal("opened with a wrong key")
@@ -323,7 +324,7 @@ func TestParseKeys(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	identity, key := ageKey(t)
+	identity, key := testkit.AgeKey(t)
 	o := open(t, map[string]string{"a.agekey": identity}, nil)
 	big := append([]byte("sops ENC[AES256_GCM, "), bytes.Repeat([]byte("x"), 6<<20)...)
 	if _, err := o.Open("big.yaml", big); err == nil || !strings.Contains(err.Error(), "more than") {
@@ -333,7 +334,7 @@ func TestLimits(t *testing.T) {
 	for range 101 {
 		many = append(many, key)
 	}
-	sealed := sealer{store: "yaml", groups: []sops.KeyGroup{many}}.seal(t, "a: b\n")
+	sealed := testkit.Sealer{Store: "yaml", Groups: []sops.KeyGroup{many}}.Seal(t, "a: b\n")
 	if _, err := o.Open("many.yaml", sealed); err == nil || !strings.Contains(err.Error(), "more than 100 keys") {
 		t.Errorf("101 keys: %v", err)
 	}

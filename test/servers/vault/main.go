@@ -1,5 +1,5 @@
 // Command vault is OpenBao's core and HTTP API, unsealed, with storage in
-// memory: KV version 1 and 2, and the auth methods AppRole, JWT, Kubernetes,
+// memory: KV version 1 and 2, transit, and the auth methods AppRole, JWT, Kubernetes,
 // userpass and TLS certificates. Nothing is mounted yet but what OpenBao mounts.
 //
 // It prints one line of JSON: its address, root token, unseal key and, with
@@ -22,6 +22,7 @@ import (
 	kubernetes "github.com/openbao/openbao/builtin/credential/kubernetes"
 	"github.com/openbao/openbao/builtin/credential/userpass"
 	"github.com/openbao/openbao/builtin/logical/kv"
+	"github.com/openbao/openbao/builtin/logical/transit"
 	vaulthttp "github.com/openbao/openbao/http"
 	"github.com/openbao/openbao/sdk/v2/helper/consts"
 	"github.com/openbao/openbao/sdk/v2/logical"
@@ -74,7 +75,7 @@ func newCore(address string) (*vault.Core, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make storage: %w", err)
 	}
-	secrets := map[string]logical.Factory{"kv": kv.Factory}
+	secrets := map[string]logical.Factory{"kv": kv.Factory, "transit": transit.Factory}
 	auth := map[string]logical.Factory{
 		"approle": approle.Factory, "cert": cert.Factory, "jwt": jwt.Factory, "oidc": jwt.Factory,
 		"kubernetes": kubernetes.Factory, "userpass": userpass.Factory,
