@@ -100,15 +100,29 @@ type Registry map[string]Open
 // Open connects to the store that config describes, or returns ErrInvalid if
 // the binary was built without that backend.
 func (r Registry) Open(ctx context.Context, config Config) (Reader, error) {
-	name, err := config.Provider.Name()
+	name, err := r.find(config.Provider)
 	if err != nil {
-		return nil, fmt.Errorf("spec.provider: %w: %w", ErrInvalid, err)
+		return nil, err
 	}
-	open, ok := r[name]
-	if !ok {
-		return nil, fmt.Errorf("spec.provider: %w: this build has no provider %q, only %s", ErrInvalid, name, r.names())
+	return r[name](ctx, config)
+}
+
+// Check returns an ErrInvalid, which says what there is, unless a backend
+// serves p.
+func (r Registry) Check(p *esv1.SecretStoreProvider) error {
+	_, err := r.find(p)
+	return err
+}
+
+func (r Registry) find(p *esv1.SecretStoreProvider) (string, error) {
+	name, err := p.Name()
+	if err != nil {
+		return "", fmt.Errorf("spec.provider: %w: %w", ErrInvalid, err)
 	}
-	return open(ctx, config)
+	if r[name] == nil {
+		return "", fmt.Errorf("spec.provider: %w: there is no provider %q here, only %s: use one of these, or leave the store to a controller of another class", ErrInvalid, name, r.names())
+	}
+	return name, nil
 }
 
 // names lists the backends, for messages.

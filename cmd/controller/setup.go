@@ -64,6 +64,7 @@ func backends(o *options) providers.Registry {
 	return providers.Registry{
 		esv1.ProviderAWS:        aws.New(o.aws()),
 		esv1.ProviderVault:      vault.New(o.clouds()),
+		esv1.ProviderOpenBao:    vault.OpenBao,
 		esv1.ProviderGCP:        gcp.New(gcp.Endpoints{Ambient: gcp.Ambient()}),
 		esv1.ProviderKubernetes: kubernetes.Open,
 		esv1.ProviderWebhook:    webhook.Open,

@@ -69,7 +69,7 @@ func (c *Controller) apply(ctx context.Context, store esv1.GenericStore) error {
 		return classify(err)
 	}
 	if unknown(store) {
-		return checkProvider(store, c.Stores.Registry)
+		return classify(c.Stores.Registry.Check(store.StoreSpec().Provider))
 	}
 	_, err := c.Stores.reader(ctx, store, "", c.every(store))
 	return classify(err)
@@ -79,18 +79,6 @@ func (c *Controller) apply(ctx context.Context, store esv1.GenericStore) error {
 // refers to something in the namespace of each object that uses it.
 func unknown(store esv1.GenericStore) bool {
 	return store.GetNamespace() == "" && usesReferent(store.StoreSpec().Provider)
-}
-
-// checkProvider is what can be said about a store that cannot be opened.
-func checkProvider(store esv1.GenericStore, registry providers.Registry) error {
-	name, err := store.StoreSpec().Provider.Name()
-	if err == nil && registry[name] == nil {
-		err = fmt.Errorf("this build has no provider %q", name)
-	}
-	if err != nil {
-		return reconciler.Final(esv1.ReasonInvalidStore, fmt.Errorf("spec.provider: %w", err))
-	}
-	return nil
 }
 
 // checkSpec refuses what would be ignored, and conditions that can never be

@@ -23,6 +23,11 @@ const maxFolders = 1000
 // which an engine of version 1 does not have. Folders that must not be listed
 // are passed over, except the first.
 func (r *reader) Find(ctx context.Context, q providers.Query) ([]string, error) {
+	found, err := r.find(ctx, q)
+	return found, r.told(err)
+}
+
+func (r *reader) find(ctx context.Context, q providers.Query) ([]string, error) {
 	if len(q.Tags) > 0 && !r.engine.versioned {
 		return nil, fmt.Errorf("find.tags: %w: a KV engine of version 1 has no metadata; use find.name", providers.ErrInvalid)
 	}
@@ -153,7 +158,7 @@ func (r *reader) Metadata(ctx context.Context, ref providers.Ref) (providers.Val
 	}
 	m, err := r.metadata(ctx, ref.Path)
 	if err != nil {
-		return providers.Value{}, fmt.Errorf("read the metadata of secret %q: %w", ref.Path, err)
+		return providers.Value{}, r.told(fmt.Errorf("read the metadata of secret %q: %w", ref.Path, err))
 	}
 	all := map[string]string{"created_time": m.Created, "current_version": strconv.Itoa(m.Current), "delete_version_after": m.DeleteAfter}
 	maps.Copy(all, m.Custom)

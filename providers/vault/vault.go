@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/lockstep-dev/lockstep/providers"
@@ -14,18 +15,26 @@ import (
 // New returns the backend whose stores get identities of clouds from c.
 func New(c Clouds) providers.Open {
 	return func(ctx context.Context, config providers.Config) (providers.Reader, error) {
-		return open(ctx, c, config)
+		return opened(open(ctx, c, config))
 	}
+}
+
+// opened keeps a reader that is nil from passing for a Reader.
+func opened(r *reader, err error) (providers.Reader, error) {
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // Open is New without identities of the controller's own.
 func Open(ctx context.Context, config providers.Config) (providers.Reader, error) {
-	return open(ctx, Clouds{}, config)
+	return opened(open(ctx, Clouds{}, config))
 }
 
 // open checks the settings and logs in. A setting that it does not serve is an
 // ErrInvalid that names it.
-func open(ctx context.Context, clouds Clouds, config providers.Config) (providers.Reader, error) {
+func open(ctx context.Context, clouds Clouds, config providers.Config) (*reader, error) {
 	p := config.Provider.Vault
 	if p == nil {
 		return nil, fmt.Errorf("spec.provider.vault: %w: it is missing", providers.ErrInvalid)
@@ -55,11 +64,25 @@ type reader struct {
 	engine    engine
 	namespace string
 	session   *session
+	words     *strings.Replacer // of errors, if the store is not called vault
+}
+
+// told puts err in the words of the store.
+func (r *reader) told(err error) error {
+	if r.words == nil {
+		return err
+	}
+	return move(err, r.words)
 }
 
 // Read implements providers.Reader. The value is the JSON object that the
 // secret holds. It takes one request while the token is valid.
 func (r *reader) Read(ctx context.Context, ref providers.Ref) (providers.Value, error) {
+	v, err := r.read(ctx, ref)
+	return v, r.told(err)
+}
+
+func (r *reader) read(ctx context.Context, ref providers.Ref) (providers.Value, error) {
 	where, err := r.engine.locate(ref)
 	if err != nil {
 		return providers.Value{}, err

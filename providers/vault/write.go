@@ -35,6 +35,10 @@ type known struct {
 // object. In an engine of version 2, the write names the version that it
 // replaces, and is refused if there is another by then.
 func (r *reader) Write(ctx context.Context, to providers.Target, v providers.Value, settings json.RawMessage) error {
+	return r.told(r.set(ctx, to, v, settings))
+}
+
+func (r *reader) set(ctx context.Context, to providers.Target, v providers.Value, settings json.RawMessage) error {
 	wanted, err := providers.DecodeMetadata[secretSettings](settings)
 	if err != nil {
 		return err
@@ -159,6 +163,10 @@ func object(v providers.Value) (map[string]any, error) {
 
 // Delete implements providers.Writer. All versions of a secret go with it.
 func (r *reader) Delete(ctx context.Context, to providers.Target) error {
+	return r.told(r.remove(ctx, to))
+}
+
+func (r *reader) remove(ctx context.Context, to providers.Target) error {
 	old, err := r.ours(ctx, to)
 	if err != nil {
 		return fmt.Errorf("delete secret %q: %w", to.Path, err)

@@ -21,6 +21,10 @@ type SecretStoreProvider struct {
 	// +optional
 	Vault *VaultProvider `json:"vault,omitempty"`
 
+	// openBao is OpenBao.
+	// +optional
+	OpenBao *OpenBaoProvider `json:"openBao,omitempty"`
+
 	// gcpsm is Google Cloud Secret Manager.
 	// +optional
 	GCPSM *GCPProvider `json:"gcpsm,omitempty"`
@@ -45,6 +49,7 @@ type SecretStoreProvider struct {
 const (
 	ProviderAWS        = "aws"
 	ProviderVault      = "vault"
+	ProviderOpenBao    = "openBao"
 	ProviderGCP        = "gcpsm"
 	ProviderKubernetes = "kubernetes"
 	ProviderWebhook    = "webhook"
@@ -60,6 +65,7 @@ func (p *SecretStoreProvider) fields() map[string]any {
 	}{
 		ProviderAWS:        {p.AWS != nil, p.AWS},
 		ProviderVault:      {p.Vault != nil, p.Vault},
+		ProviderOpenBao:    {p.OpenBao != nil, p.OpenBao},
 		ProviderGCP:        {p.GCPSM != nil, p.GCPSM},
 		ProviderKubernetes: {p.Kubernetes != nil, p.Kubernetes},
 		ProviderWebhook:    {p.Webhook != nil, p.Webhook},
