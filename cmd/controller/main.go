@@ -35,11 +35,12 @@ func run(ctx context.Context, args []string) error {
 	if err := o.setLogger(); err != nil {
 		return err
 	}
+	o.tellIdle()
 	config, err := ctrl.GetConfig()
 	if err != nil {
 		return fmt.Errorf("find cluster: %w", err)
 	}
-	config.QPS = -1 // the API server's own flow control decides, not a limiter in here
+	o.limit(config)
 	namespaces, err := o.watched(o.namespace)
 	if err != nil {
 		return err

@@ -30,9 +30,11 @@ type options struct {
 	sealingAddr string
 	leaderElect bool
 	logLevel    string
+	logFormat   logFormat
 
 	keyOptions
 	sealOptions
+	peerOptions
 
 	sync                    syncOptions
 	allowCrossNamespaceRefs bool
@@ -48,7 +50,7 @@ type options struct {
 }
 
 func parse(args []string) (*options, error) {
-	o := &options{}
+	o := &options{logFormat: "json"}
 	fs := flag.NewFlagSet("controller", flag.ContinueOnError)
 	o.bind(fs)
 	if err := environment(fs); err != nil {
@@ -63,19 +65,22 @@ func parse(args []string) (*options, error) {
 	if o.namespace == "" && !o.version {
 		return nil, errors.New("--namespace is missing: the namespace that the controller runs in, or set POD_NAMESPACE")
 	}
+	o.standAside(fs)
 	return o, nil
 }
 
 func (o *options) bind(fs *flag.FlagSet) {
-	fs.StringVar(&o.namespace, "namespace", os.Getenv("POD_NAMESPACE"), "namespace of the controller: its sealing keys and its lease (default $POD_NAMESPACE)")
+	fs.StringVar(&o.namespace, "namespace", ownNamespace(namespaceFile), "namespace of the controller: its sealing keys and its lease (default $POD_NAMESPACE, or that of the Pod)")
 	fs.StringVar(&o.healthAddr, "health-addr", ":8081", "address of /healthz and /readyz")
 	fs.StringVar(&o.metricsAddr, "metrics-addr", ":8082", "address of /metrics; 0 serves none")
 	fs.StringVar(&o.sealingAddr, "sealing-addr", ":8080", "address of the API that kubeseal uses (/v1/cert.pem)")
 	fs.BoolVar(&o.leaderElect, "leader-elect", true, "let only one replica work")
 	fs.StringVar(&o.logLevel, "log-level", "info", "debug, info or error")
+	fs.Var(&o.logFormat, "log-format", "json or text")
 
 	o.keyOptions.bind(fs)
 	o.sealOptions.bind(fs)
+	o.peerOptions.bind(fs, o)
 	o.sync.bind(fs)
 	fs.BoolVar(&o.allowCrossNamespaceRefs, "allow-cross-namespace-refs", false, "let a Kustomization refer to sources and Kustomizations of other namespaces, as Flux does by default")
 	fs.BoolVar(&o.allowHTTPCredentials, "allow-http-credentials", false, "send credentials of sources over http:// too, unencrypted")
@@ -118,7 +123,11 @@ func (o *options) setLogger() error {
 	if err != nil {
 		return fmt.Errorf("--log-level %q: use debug, info or error", o.logLevel)
 	}
-	logger := zap.New(zap.Level(uberzap.NewAtomicLevelAt(level)), zap.StacktraceLevel(zapcore.PanicLevel))
+	encoder := zap.JSONEncoder()
+	if o.logFormat == "text" {
+		encoder = zap.ConsoleEncoder()
+	}
+	logger := zap.New(encoder, zap.Level(uberzap.NewAtomicLevelAt(level)), zap.StacktraceLevel(zapcore.PanicLevel))
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
 	return nil

@@ -9,6 +9,7 @@
 package keys
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -34,7 +35,8 @@ import (
 )
 
 // Controller keeps a Keyring in line with the key Secrets of one namespace, in
-// every replica; only the leader makes a key. All fields but Recorder, Addr and the limits are required.
+// every replica; only the leader makes a key. All fields but
+// Recorder, Addr, the limits and the timeouts are required.
 type Controller struct {
 	Client client.Client
 	Reader client.Reader // reads Secrets past the cache
@@ -53,6 +55,10 @@ type Controller struct {
 	// client, and RateBurst how many at once; 0 does not limit them.
 	RateLimit float64
 	RateBurst int
+
+	// ReadTimeout and WriteTimeout are how long a request to it, and its answer,
+	// may take; 0 is 10 seconds, and a minute.
+	ReadTimeout, WriteTimeout time.Duration
 
 	// cached holds the metadata of Secrets. It is not Client, which may be told
 	// to read Secrets past its cache, and then does so for metadata too.
@@ -82,7 +88,7 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 	}
 	reconciler.Register(c.Metrics(mgr.GetCache()))
 	if c.Addr != "" {
-		if err := mgr.Add(&server{addr: c.Addr, handler: c.Handler()}); err != nil {
+		if err := mgr.Add(&server{addr: c.Addr, handler: c.Handler(), read: cmp.Or(c.ReadTimeout, readTimeout), write: cmp.Or(c.WriteTimeout, writeTimeout)}); err != nil {
 			return fmt.Errorf("add server of certificates: %w", err)
 		}
 	}

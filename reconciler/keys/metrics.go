@@ -64,6 +64,7 @@ var (
 	descAge     = prometheus.NewDesc("lockstep_sealing_key_age_seconds", "Age of the sealing key.", labelNames, nil)
 	descExpiry  = prometheus.NewDesc("lockstep_sealing_key_expiry_timestamp_seconds", "When the certificate of the sealing key expires.", labelNames, nil)
 	descObjects = prometheus.NewDesc("lockstep_sealing_key_objects", "SealedSecrets in the cluster with an item that was sealed with the key.", labelNames, nil)
+	descRSA     = prometheus.NewDesc("lockstep_sealing_rsa_operations_total", "RSA operations that opened values of envelope 1, or failed to: for SealedSecrets, for re-sealing and for the API of kubeseal.", nil, nil)
 	descItems   = prometheus.NewDesc("lockstep_sealing_key_items", "Items of SealedSecrets in the cluster that were sealed with the key.", labelNames, nil)
 )
 
@@ -75,7 +76,7 @@ func (c *Controller) Metrics(objects client.Reader) prometheus.Collector {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descAge, descExpiry, descObjects, descItems} {
+	for _, d := range []*prometheus.Desc{descAge, descExpiry, descObjects, descItems, descRSA} {
 		out <- d
 	}
 }
@@ -87,6 +88,7 @@ const collectTimeout = time.Second
 func (c *collector) Collect(out chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout) //nolint:forbidigo // the interface gives none
 	defer cancel()
+	out <- prometheus.MustNewConstMetric(descRSA, prometheus.CounterValue, float64(c.ring.Operations()))
 	var all bitnamiv1alpha1.SealedSecretList
 	if err := c.objects.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
 		ctrl.Log.Info("the SealedSecrets of each key are not counted", "cause", err.Error())

@@ -21,8 +21,8 @@ const (
 	// hundred, and the API server's proxy adds as many.
 	maxHeader = 16 << 10
 
-	// readTimeout is how long a request may take to arrive; whoever needs longer
-	// is not kubeseal.
+	// readTimeout is how long a request may take to arrive, if nobody says
+	// otherwise; whoever needs longer is not kubeseal.
 	readTimeout = 10 * time.Second
 
 	// writeTimeout is how long the answer may take: opening the 3,000 values that
@@ -67,8 +67,9 @@ func (c *Controller) certificate(w http.ResponseWriter, _ *http.Request) {
 
 // server serves the API in every replica.
 type server struct {
-	addr    string
-	handler http.Handler
+	addr        string
+	handler     http.Handler
+	read, write time.Duration // see readTimeout and writeTimeout
 }
 
 // NeedLeaderElection implements manager.LeaderElectionRunnable.
@@ -82,9 +83,9 @@ func (s *server) Start(ctx context.Context) error {
 	}
 	srv := &http.Server{
 		Handler:           s.handler,
-		ReadHeaderTimeout: readTimeout,
-		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
+		ReadHeaderTimeout: s.read,
+		ReadTimeout:       s.read,
+		WriteTimeout:      s.write,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 	}

@@ -78,7 +78,7 @@ func newScheme(t *testing.T) *runtime.Scheme {
 // run starts the controllers, and returns what stops them; so does the end of t.
 func (b *bench) run() (stop func()) {
 	b.t.Helper()
-	b.requests, b.ring = &requests{}, &sealer.Keyring{}
+	b.requests, b.ring = &requests{types: map[string]string{}}, &sealer.Keyring{}
 	cfg := b.cp.RestConfig()
 	cfg.QPS = -1
 	cfg.Wrap(func(rt http.RoundTripper) http.RoundTripper { return b.requests.through(rt) })
@@ -125,19 +125,26 @@ func (b *bench) run() (stop func()) {
 	return stop
 }
 
-// requests are those that the controllers made, without watches and Events.
+// requests are those that the controllers made, without watches. Events are
+// apart.
 type requests struct {
-	mu   sync.Mutex
-	made []string
+	mu           sync.Mutex
+	made, events []string
+	types        map[string]string // of the last body, by request
 }
 
 func (r *requests) through(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(req *http.Request) (*http.Response, error) {
 		path := req.URL.Path
 		_, rest, ok := strings.Cut(path, "/namespaces/")
-		if ok && req.URL.Query().Get("watch") == "" && !strings.HasSuffix(path, "/events") {
+		if ok && req.URL.Query().Get("watch") == "" {
 			r.mu.Lock()
-			r.made = append(r.made, req.Method+" /namespaces/"+rest)
+			list, made := &r.made, req.Method+" /namespaces/"+rest
+			if strings.Contains(path, "/events") {
+				list = &r.events
+			}
+			*list = append(*list, made)
+			r.types[made] = req.Header.Get("Content-Type")
 			r.mu.Unlock()
 		}
 		return next.RoundTrip(req)

@@ -45,6 +45,9 @@ type Controller struct {
 	AllowPrivileged      bool
 	Namespace, KeyPrefix string
 
+	// OmitMetricLabels keeps names of SealedSecrets and namespaces out of the metrics.
+	OmitMetricLabels bool
+
 	metrics  metrics
 	departed departed
 
@@ -60,7 +63,7 @@ type Controller struct {
 
 // SetupWithManager registers c with mgr.
 func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
-	c.cached, c.metrics = mgr.GetCache(), newMetrics()
+	c.cached, c.metrics = mgr.GetCache(), newMetrics(c.OmitMetricLabels)
 	workers := c.Workers
 	if workers == 0 {
 		workers = runtime.GOMAXPROCS(0)

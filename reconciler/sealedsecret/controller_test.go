@@ -37,6 +37,12 @@ func TestFirstSync(t *testing.T) {
 	if diff := cmp.Diff(want, made); diff != "" {
 		t.Errorf("requests (-want +got):\n%s", diff)
 	}
+	if diff := cmp.Diff([]string{"POST /namespaces/" + b.ns + "/events"}, b.requests.events); diff != "" {
+		t.Errorf("Events (-want +got):\n%s", diff)
+	}
+	if got := b.requests.types[want[0]]; got != "application/vnd.kubernetes.protobuf" {
+		t.Errorf("the Secret is sent as %s", got)
+	}
 	s := b.secret("db")
 	if diff := cmp.Diff(map[string]string{"app": "db"}, s.Labels); diff != "" {
 		t.Errorf("labels are not the template's:\n%s", diff)

@@ -23,6 +23,7 @@ func (c *Controller) openItems(ss *bitnamiv1alpha1.SealedSecret) (data map[strin
 	results := make([]openedItem, len(names))
 	ahead := slices.IndexFunc(names, func(n string) bool { return !sealer.IsEnvelope2(ss.Spec.EncryptedData[n]) })
 	open := func(i int) {
+		c.metrics.count(ss.Spec.EncryptedData[names[i]])
 		results[i].Opened, results[i].err = c.Keys.OpenItem(ss.Spec.EncryptedData[names[i]], sealer.Place{Binding: at, Item: names[i]}, hint)
 	}
 	if ahead >= 0 {

@@ -50,6 +50,7 @@ func (c *Controller) whole(ss *bitnamiv1alpha1.SealedSecret) (*corev1.Secret, us
 	if ss.Status.Target != nil {
 		hint = ss.Status.Target.Key
 	}
+	c.metrics.opened.WithLabelValues(envelope1).Inc()
 	opened, err := c.Keys.Open(ss.Spec.Data, at, hint)
 	if err != nil {
 		return nil, uses{}, fmt.Errorf("no key could decrypt secret: spec.data: %w", err)

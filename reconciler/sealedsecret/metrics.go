@@ -9,6 +9,7 @@ import (
 
 	bitnamiv1alpha1 "github.com/lockstep-dev/lockstep/apis/bitnami/v1alpha1"
 	"github.com/lockstep-dev/lockstep/reconciler"
+	"github.com/lockstep-dev/lockstep/sealer"
 )
 
 // metrics are those of Sealed Secrets, by the same names, for the dashboards
@@ -18,14 +19,32 @@ type metrics struct {
 	requests   prometheus.Counter
 	errors     *prometheus.CounterVec
 	conditions *prometheus.GaugeVec
+	opened     *prometheus.CounterVec
+	omit       bool // names and namespaces
 }
+
+// The labels of opened.
+const (
+	envelope1 = "1"
+	envelope2 = "2"
+)
 
 // errUnmanaged says that a Secret is in the way that is not ours.
 var errUnmanaged = errors.New("is not managed by SealedSecret")
 
-func newMetrics() metrics {
+// newMetrics registers the metrics. With omit they tell of no SealedSecret by
+// itself: their names say what secrets there are.
+func newMetrics(omit bool) metrics {
 	const namespace = "sealed_secrets_controller"
+	opened := reconciler.Register(prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "lockstep_sealed_items_opened_total", Help: "Items of SealedSecrets that were opened, or could not be, by envelope. A SealedSecret that is as it should be is not opened.",
+	}, []string{"envelope"}))
+	for _, each := range []string{envelope1, envelope2} {
+		opened.WithLabelValues(each).Add(0) // told from the start
+	}
 	return metrics{
+		omit:   omit,
+		opened: opened,
 		requests: reconciler.Register(prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: namespace, Name: "unseal_requests_total", Help: "Total number of sealed secret unseal requests",
 		})),
@@ -38,6 +57,15 @@ func newMetrics() metrics {
 	}
 }
 
+// count counts an item that is about to be opened.
+func (m metrics) count(value string) {
+	envelope := envelope1
+	if sealer.IsEnvelope2(value) {
+		envelope = envelope2
+	}
+	m.opened.WithLabelValues(envelope).Inc()
+}
+
 // failed counts an error of apply.
 func (m metrics) failed(ss *bitnamiv1alpha1.SealedSecret, err error) {
 	reason := "update"
@@ -47,11 +75,18 @@ func (m metrics) failed(ss *bitnamiv1alpha1.SealedSecret, err error) {
 	if errors.Is(err, errUnmanaged) {
 		reason = "unmanaged"
 	}
-	m.errors.WithLabelValues(reason, ss.Namespace).Inc()
+	namespace := ss.Namespace
+	if m.omit {
+		namespace = ""
+	}
+	m.errors.WithLabelValues(reason, namespace).Inc()
 }
 
 // observe tells the conditions of an object.
 func (m metrics) observe(ss *bitnamiv1alpha1.SealedSecret) {
+	if m.omit {
+		return
+	}
 	values := map[corev1.ConditionStatus]float64{corev1.ConditionFalse: -1, corev1.ConditionTrue: 1}
 	m.gone(types.NamespacedName{Namespace: ss.Namespace, Name: ss.Name})
 	for _, c := range ss.Status.Conditions {

@@ -4,8 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -58,11 +61,42 @@ func (b *bench) restart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	opened, err := b.opened(ctx)
+	if err != nil {
+		return err
+	}
 	r := &b.result
+	r.More["opened"] = opened
 	r.APIServer, r.WritesPerObject, r.APIServerTotal, r.ProviderCalls = verbs, 0, nil, nil
 	r.ReadyAll, r.CPU, r.RSSPeak = round(ready.Seconds()), round(cpu.Seconds()), round(float64(peak)/(1<<20))
 	r.More["keys_loaded_s"], r.More["rss_after_mib"], r.More["writes"] = round(keysLoaded.Seconds()), round(float64(rss)/(1<<20)), objects
 	return nil
+}
+
+// opened returns how many items the controller has opened since it started, of
+// both envelopes, by its metrics.
+func (b *bench) opened(ctx context.Context) (float64, error) {
+	text, err := b.Controller.MetricsText(ctx)
+	if err != nil {
+		return 0, err
+	}
+	sum, seen := 0.0, false
+	for line := range strings.Lines(text) {
+		rest, ok := strings.CutPrefix(line, "lockstep_sealed_items_opened_total{")
+		if !ok {
+			continue
+		}
+		_, value, _ := strings.Cut(rest, "} ")
+		n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+		if err != nil {
+			return 0, fmt.Errorf("read the metric of opened items: %w", err)
+		}
+		sum, seen = sum+n, true
+	}
+	if !seen {
+		return 0, errors.New("the controller has no metric of opened items")
+	}
+	return sum, nil
 }
 
 // unrelated is how many Secrets of how many bytes are none of ours.
