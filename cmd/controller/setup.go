@@ -21,6 +21,7 @@ import (
 	"github.com/lockstep-dev/lockstep/externalsecrets/generators"
 	"github.com/lockstep-dev/lockstep/externalsecrets/pull"
 	"github.com/lockstep-dev/lockstep/externalsecrets/push"
+	"github.com/lockstep-dev/lockstep/externalsecrets/queue"
 	"github.com/lockstep-dev/lockstep/externalsecrets/stores"
 	"github.com/lockstep-dev/lockstep/providers"
 	"github.com/lockstep-dev/lockstep/providers/aws"
@@ -101,6 +102,7 @@ func setup(mgr ctrl.Manager, o *options) error {
 	ring, sources := &sealer.Keyring{}, source.NewStore()
 	open := &stores.Stores{Client: c, Reader: reader, Metadata: metadata, Registry: backends(o), Class: o.controllerClass, Identity: o.identity}
 
+	line := &queue.Queue{Stores: open}
 	made := &generators.Generators{Reader: c, References: open.References, Registry: open.Registry, Backends: makers(o), Ambient: open.Identity.Ambient, LinkLocal: open.Identity.LinkLocal, Class: o.controllerClass}
 	deps := source.Deps{Client: c, Metadata: metadata, Secrets: reader, Recorder: events, Store: sources}
 
@@ -112,9 +114,9 @@ func setup(mgr ctrl.Manager, o *options) error {
 		&sealedsecret.Controller{Client: c, Reader: reader, Recorder: events, Keys: ring, Selector: selector, AcceptDeprecatedData: o.acceptV1Data, AllowPrivileged: o.allowPrivileged, Namespace: o.namespace, KeyPrefix: o.keyPrefix, OmitMetricLabels: o.omitLabels},
 		&reseal.Controller{Client: c, Secrets: reader, Recorder: events, Ring: ring, Namespace: o.namespace, AllowHTTPCredentials: o.allowHTTPCredentials},
 		&stores.Controller{Client: c, Recorder: events, Stores: open},
-		&pull.Controller{Client: c, Reader: reader, Metadata: metadata, Recorder: events, Stores: open, Makers: made, Namespace: o.namespace},
+		&pull.Controller{Client: c, Reader: reader, Metadata: metadata, Recorder: events, Stores: open, Queue: line, Makers: made, Namespace: o.namespace},
 		&fanout.Controller{Client: c, Metadata: metadata, Recorder: events},
-		&push.Controller{Client: c, Reader: reader, Metadata: metadata, Recorder: events, Stores: open, Makers: made},
+		&push.Controller{Client: c, Reader: reader, Metadata: metadata, Recorder: events, Stores: open, Queue: line, Makers: made},
 	} {
 		if err := r.SetupWithManager(mgr); err != nil {
 			return fmt.Errorf("set up %T: %w", r, err)

@@ -34,6 +34,7 @@ type Controller struct {
 	Metadata  client.Reader // cache of the metadata of Secrets
 	Recorder  record.EventRecorder
 	Stores    *stores.Stores
+	Queue     *queue.Queue // of all who use Stores; nil makes one
 	Makers    *generators.Generators
 	Namespace string // of the controller, for the key of fingerprints
 	Workers   int    // ExternalSecrets worked on at once; 0 means 16
@@ -150,10 +151,13 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 	if err := index(mgr); err != nil {
 		return err
 	}
-	c.queue = &queue.Queue{Stores: c.Stores, Wake: func(object types.NamespacedName, lane queue.Lane) {
+	if c.queue = c.Queue; c.queue == nil {
+		c.queue = &queue.Queue{Stores: c.Stores}
+	}
+	c.queue.Wake = func(object types.NamespacedName, lane queue.Lane) {
 		c.tickets.ask(object)
 		c.alarm.set(object, lane, 0)
-	}}
+	}
 	watch(c.queue)
 	workers := c.Workers
 	if workers == 0 {

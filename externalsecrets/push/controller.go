@@ -19,6 +19,7 @@ import (
 	esv1alpha1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1alpha1"
 	"github.com/lockstep-dev/lockstep/externalsecrets/fetch"
 	"github.com/lockstep-dev/lockstep/externalsecrets/generators"
+	"github.com/lockstep-dev/lockstep/externalsecrets/queue"
 	"github.com/lockstep-dev/lockstep/externalsecrets/stores"
 	"github.com/lockstep-dev/lockstep/externalsecrets/template"
 	"github.com/lockstep-dev/lockstep/externalsecrets/texts"
@@ -26,16 +27,20 @@ import (
 	"github.com/lockstep-dev/lockstep/reconciler"
 )
 
-// Controller reconciles PushSecrets. All fields but Recorder and Workers are
-// required.
+// Controller reconciles PushSecrets. All fields but Recorder, Queue and Workers
+// are required.
 type Controller struct {
 	Client   client.Client // reads PushSecrets and stores from its cache
 	Reader   client.Reader // reads Secrets and ConfigMaps, without a cache
 	Metadata client.Reader // cache of the metadata of Secrets
 	Recorder record.EventRecorder
 	Stores   *stores.Stores
+	Queue    *queue.Queue // of all who use Stores; nil makes one
 	Makers   *generators.Generators
-	Workers  int // PushSecrets worked on at once; 0 means 4
+	Workers  int // PushSecrets worked on at once; 0 means 16
+
+	line  *queue.Queue
+	alarm alarm
 }
 
 // +kubebuilder:rbac:groups=external-secrets.io,resources=pushsecrets,verbs=get;list;watch;patch
@@ -56,6 +61,9 @@ const defaultInterval = time.Hour
 // retryInterval is how soon to look again when something is wrong that no
 // watch tells about.
 const retryInterval = time.Minute
+
+// busyInterval is how soon to delete what a busy store has.
+const busyInterval = time.Second
 
 func (c *Controller) loop() *reconciler.Loop[*esv1alpha1.PushSecret] {
 	return &reconciler.Loop[*esv1alpha1.PushSecret]{
@@ -113,10 +121,8 @@ func (r *run) apply(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, store := range all {
-		if err := r.push(ctx, store, values); err != nil {
-			return err
-		}
+	if err := r.pushAll(ctx, all, values); err != nil {
+		return err
 	}
 	err = r.removeAll(ctx, func(name string) bool {
 		return slices.ContainsFunc(all, func(s storeObject) bool { return s.ref.Kind+"/"+s.ref.Name == name })
@@ -127,6 +133,21 @@ func (r *run) apply(ctx context.Context) error {
 	ps.Status.RefreshTime = &metav1.Time{Time: r.now}
 	ps.Status.SyncedResourceVersion, ps.Status.Sources = version(ps), sources
 	return nil
+}
+
+// pushAll writes to every store, also if another fails.
+func (r *run) pushAll(ctx context.Context, all []storeObject, values map[string][]byte) error {
+	jobs, failed := r.jobs(ctx, all, values)
+	defer end(jobs)
+	if errors.Is(failed, queue.ErrBusy) {
+		return reconciler.ErrPending // nothing was written, and we are woken
+	}
+	for _, j := range jobs {
+		if err := r.push(ctx, j); err != nil {
+			failed = both(failed, err)
+		}
+	}
+	return failed
 }
 
 // withoutSource follows the deletion policy when the Secret is not there.
@@ -209,8 +230,12 @@ func hash(text string) string {
 func classify(err error) error {
 	var throttled providers.Throttled
 	switch {
-	case err == nil:
-		return nil
+	case err == nil, errors.Is(err, reconciler.ErrPending):
+		return err
+	case errors.Is(err, queue.ErrBusy):
+		return reconciler.Wait(esv1alpha1.ReasonErrored, busyInterval, err)
+	case errors.Is(err, queue.ErrDown):
+		return reconciler.Wait(esv1alpha1.ReasonErrored, retryInterval, err) // and we are woken when it is back
 	case errors.Is(err, errNoSource):
 		return reconciler.Wait(esv1alpha1.ReasonErrored, 0, err) // the watch tells when it comes
 	case errors.As(err, &throttled) && throttled.After > 0:

@@ -23,9 +23,6 @@ import (
 	"github.com/lockstep-dev/lockstep/providers"
 )
 
-// callTimeout is for one write to a store.
-const callTimeout = 10 * time.Second
-
 // Errors that classify knows, besides those of other packages.
 var (
 	errNoSource = errors.New("no such Secret")
@@ -182,74 +179,60 @@ func (r *run) known(ctx context.Context, ref *esv1alpha1.PushSecretStoreRef) ([]
 	return all, nil
 }
 
-// push writes to one store, and notes in the status what is there.
-func (r *run) push(ctx context.Context, store storeObject, values map[string][]byte) error {
-	entries, err := entriesFor(&r.ps.Spec, store, values)
-	if err != nil {
-		return err
-	}
-	writer, err := r.writer(ctx, store.ref)
-	if err != nil {
-		return err
-	}
-	synced := r.synced(store.ref)
-	for _, at := range slices.Sorted(maps.Keys(entries)) {
-		e := entries[at]
-		if err := r.write(ctx, writer, store.ref, e); err != nil {
-			return fmt.Errorf("%s: write %q to %s %q: %w", e.field, at, store.ref.Kind, store.ref.Name, err)
+// push brings one store in line, and notes in the status what is there.
+func (r *run) push(ctx context.Context, j job) error {
+	synced := r.synced(j.store.ref)
+	for _, at := range slices.Sorted(maps.Keys(j.entries)) {
+		e := j.entries[at]
+		if err := r.write(ctx, j.target, e); err != nil {
+			return fmt.Errorf("%s: write %q to %s %q: %w", e.field, at, j.store.ref.Kind, j.store.ref.Name, err)
 		}
 		synced[at] = e.data
 	}
 	if r.ps.Spec.DeletionPolicy != esv1alpha1.DeletionDelete {
 		for at := range synced {
-			if entries[at].field == "" {
+			if j.entries[at].field == "" {
 				delete(synced, at) // it stays there, and is not ours any more
 			}
 		}
 		return nil
 	}
-	return r.remove(ctx, writer, store.ref, func(at string) bool { return entries[at].field == "" })
+	return r.remove(ctx, j.target, j.store.ref, func(at string) bool { return j.entries[at].field == "" })
 }
 
 // write writes one value, unless the store has it and is to be left alone.
-func (r *run) write(ctx context.Context, writer providers.Writer, store esv1.SecretStoreRef, e entry) error {
+func (r *run) write(ctx context.Context, t *target, e entry) error {
 	ref := e.data.Match.RemoteRef
-	if err := r.Stores.Permits(ctx, store, r.ps.Namespace, ref.RemoteKey); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	if r.ps.Spec.UpdatePolicy == esv1alpha1.UpdateIfNotExists {
-		have, err := writer.Read(ctx, providers.Ref{Path: ref.RemoteKey})
-		switch {
-		case errors.Is(err, providers.ErrNotFound):
-		case err != nil:
-			return err
-		case ref.Property == "" || gjson.GetBytes(have.Bytes(), ref.Property).Exists():
-			return nil
+	return t.do(ctx, ref.RemoteKey, func(ctx context.Context, writer providers.Writer) error {
+		if r.ps.Spec.UpdatePolicy == esv1alpha1.UpdateIfNotExists {
+			have, err := writer.Read(ctx, providers.Ref{Path: ref.RemoteKey})
+			switch {
+			case errors.Is(err, providers.ErrNotFound):
+			case err != nil:
+				return err
+			case ref.Property == "" || gjson.GetBytes(have.Bytes(), ref.Property).Exists():
+				return nil
+			}
 		}
-	}
-	var metadata []byte
-	if e.data.Metadata != nil {
-		metadata = e.data.Metadata.Raw
-	}
-	return writer.Write(ctx, providers.Target{Path: ref.RemoteKey, Property: ref.Property}, e.value, metadata)
+		var metadata []byte
+		if e.data.Metadata != nil {
+			metadata = e.data.Metadata.Raw
+		}
+		return writer.Write(ctx, providers.Target{Path: ref.RemoteKey, Property: ref.Property}, e.value, metadata)
+	})
 }
 
 // remove deletes from a store what was pushed and which is true for.
-func (r *run) remove(ctx context.Context, writer providers.Writer, store esv1.SecretStoreRef, which func(at string) bool) error {
+func (r *run) remove(ctx context.Context, t *target, store esv1.SecretStoreRef, which func(at string) bool) error {
 	synced := r.synced(store)
 	for _, at := range slices.Sorted(maps.Keys(synced)) {
 		if !which(at) {
 			continue
 		}
 		ref := synced[at].Match.RemoteRef
-		if err := r.Stores.Permits(ctx, store, r.ps.Namespace, ref.RemoteKey); err != nil {
-			return err
-		}
-		call, cancel := context.WithTimeout(ctx, callTimeout)
-		err := writer.Delete(call, providers.Target{Path: ref.RemoteKey, Property: ref.Property})
-		cancel()
+		err := t.do(ctx, ref.RemoteKey, func(ctx context.Context, writer providers.Writer) error {
+			return writer.Delete(ctx, providers.Target{Path: ref.RemoteKey, Property: ref.Property})
+		})
 		if err != nil {
 			return fmt.Errorf("spec.deletionPolicy: delete %q from %s %q: %w", at, store.Kind, store.Name, err)
 		}
@@ -265,31 +248,27 @@ func (r *run) removeAll(ctx context.Context, keep func(store string) bool) error
 			continue
 		}
 		kind, store, _ := strings.Cut(name, "/")
-		ref := esv1.SecretStoreRef{Kind: kind, Name: store}
-		if r.ps.Spec.DeletionPolicy == esv1alpha1.DeletionDelete {
-			writer, err := r.writer(ctx, ref)
-			if err != nil {
-				return fmt.Errorf("spec.deletionPolicy: %w", err)
-			}
-			if err := r.remove(ctx, writer, ref, func(string) bool { return true }); err != nil {
-				return err
-			}
+		if err := r.removeFrom(ctx, esv1.SecretStoreRef{Kind: kind, Name: store}); err != nil {
+			return err
 		}
 		delete(r.ps.Status.SyncedPushSecrets, name)
 	}
 	return nil
 }
 
-func (r *run) writer(ctx context.Context, ref esv1.SecretStoreRef) (providers.Writer, error) {
-	reader, err := r.Stores.Get(ctx, ref.Kind, r.ps.Namespace, ref.Name)
+// removeFrom deletes everything that was pushed to a store, if the policy says
+// so.
+func (r *run) removeFrom(ctx context.Context, store esv1.SecretStoreRef) error {
+	key := r.someKey(store, nil)
+	if key == "" || r.ps.Spec.DeletionPolicy != esv1alpha1.DeletionDelete {
+		return nil
+	}
+	t, err := r.target(ctx, store, key)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("spec.deletionPolicy: %w", err)
 	}
-	writer, ok := reader.(providers.Writer)
-	if !ok {
-		return nil, fmt.Errorf("%w: the provider of %s %q is read only here: use another store", errReadOnly, ref.Kind, ref.Name)
-	}
-	return writer, nil
+	defer t.turn.End()
+	return r.remove(ctx, t, store, func(string) bool { return true })
 }
 
 // synced is the part of the status about one store, to be changed in place.

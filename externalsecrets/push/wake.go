@@ -15,6 +15,7 @@ import (
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	esv1alpha1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1alpha1"
+	"github.com/lockstep-dev/lockstep/externalsecrets/queue"
 	"github.com/lockstep-dev/lockstep/reconciler"
 )
 
@@ -22,7 +23,10 @@ import (
 func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 	workers := c.Workers
 	if workers == 0 {
-		workers = 4
+		workers = 16 // few of them at a time are at the same store
+	}
+	if c.line = c.Queue; c.line == nil {
+		c.line = &queue.Queue{Stores: c.Stores}
 	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("pushsecret").
@@ -31,6 +35,7 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 		WatchesMetadata(&corev1.Secret{}, c.wake(pushes)).
 		Watches(&esv1.SecretStore{}, c.wake(writes(esv1.SecretStoreKind)), changed()).
 		Watches(&esv1.ClusterSecretStore{}, c.wake(writes(esv1.ClusterSecretStoreKind)), changed()).
+		WatchesRawSource(&c.alarm).
 		Complete(c.mine(c.loop()))
 }
 

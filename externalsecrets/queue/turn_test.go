@@ -19,6 +19,7 @@ import (
 // writer is objects that write one secret each, and try again when they are
 // told to, or after a minute.
 type writer struct {
+	t     *testing.T
 	q     *queue.Queue
 	store string
 
@@ -56,12 +57,12 @@ func (w *writer) once(object types.NamespacedName) error {
 	if over {
 		return nil
 	}
-	turn, err := w.q.Turn(context.Background(), queue.Writing{Object: object, Store: esv1.SecretStoreRef{Name: w.store}, Key: object.Name, Wake: w.wake})
+	turn, err := w.q.Turn(w.t.Context(), queue.Writing{Object: object, Store: esv1.SecretStoreRef{Name: w.store}, Key: object.Name, Wake: w.wake})
 	if err != nil {
 		return err
 	}
 	defer turn.End()
-	err = turn.Do(context.Background(), func(ctx context.Context, r providers.Reader) error {
+	err = turn.Do(w.t.Context(), func(ctx context.Context, r providers.Reader) error {
 		_, err := r.Read(ctx, providers.Ref{Path: object.Name}) // a request is a request
 		return err
 	})
@@ -86,8 +87,9 @@ func (w *writer) stop() {
 }
 
 // start lets n objects write to a store.
-func start(q *queue.Queue, store string, n int) *writer {
-	w := &writer{q: q, store: store, done: map[types.NamespacedName]bool{}}
+func start(t *testing.T, q *queue.Queue, store string, n int) *writer {
+	t.Helper()
+	w := &writer{t: t, q: q, store: store, done: map[types.NamespacedName]bool{}}
 	for i := range n {
 		w.wake(object(i))
 	}
@@ -105,7 +107,7 @@ func TestWritersTakeTurns(t *testing.T) {
 			now += d
 			most = max(most, now)
 		}}}}
-		w := start(q, "s", 100)
+		w := start(t, q, "s", 100)
 		time.Sleep(10 * time.Second)
 		if w.finished() != 100 || s.calls() != 100 || most != 2 {
 			t.Errorf("100 objects: %d have written with %d requests, %d at once, want 100, 100 and 2", w.finished(), s.calls(), most)
@@ -135,7 +137,7 @@ func TestWritersHoldUpNoOtherStore(t *testing.T) {
 		q := &queue.Queue{Stores: s}
 		begin, all := time.Now(), []*writer{}
 		for i := range 20 {
-			all = append(all, start(q, fmt.Sprint(i), 10))
+			all = append(all, start(t, q, fmt.Sprint(i), 10))
 		}
 		for i := 1; i < 20; i++ {
 			for all[i].finished() < 10 {
@@ -157,7 +159,7 @@ func TestWritersAndAStoreThatIsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &service{latency: 50 * time.Millisecond}
 		s.set(true)
-		w := start(&queue.Queue{Stores: stores{"s": s}}, "s", 200)
+		w := start(t, &queue.Queue{Stores: stores{"s": s}}, "s", 200)
 		time.Sleep(10 * time.Minute)
 		before := time.Now()
 		time.Sleep(50 * time.Minute)
@@ -175,7 +177,7 @@ func TestWritersAndAStoreThatIsDown(t *testing.T) {
 func TestWritersAreThrottled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &service{latency: 10 * time.Millisecond, limit: 20}
-		w := start(&queue.Queue{Stores: stores{"s": s}}, "s", 500)
+		w := start(t, &queue.Queue{Stores: stores{"s": s}}, "s", 500)
 		time.Sleep(5 * time.Minute)
 		if w.finished() != 500 || s.refused*10 > 500 {
 			t.Errorf("a store that takes 20 requests a second: %d of 500 have written, and %d requests were refused", w.finished(), s.refused)
