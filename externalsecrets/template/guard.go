@@ -2,6 +2,7 @@ package template
 
 import (
 	"context"
+	"maps"
 	"reflect"
 	"regexp"
 	"text/template"
@@ -29,7 +30,9 @@ func guarded(ctx context.Context) template.FuncMap {
 			return v, alive(ctx)
 		},
 	}
-	for name, f := range functions() {
+	all := functions()
+	maps.Copy(all, files{ctx}.functions())
+	for name, f := range all {
 		funcs[name] = guard(ctx, name, reflect.ValueOf(f))
 	}
 	return funcs

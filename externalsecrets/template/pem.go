@@ -50,13 +50,9 @@ func filterPEM(kind, text string) (string, error) {
 // chain orders certificates from the leaf to the root, by the ids of their
 // keys. It verifies nothing.
 func chain(text string) ([]*x509.Certificate, error) {
-	var all []*x509.Certificate
-	for _, block := range blocks(text) {
-		c, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, errors.New("no certificate")
-		}
-		all = append(all, c)
+	all, err := parseCertificates(text)
+	if err != nil {
+		return nil, err
 	}
 	var leaves []*x509.Certificate
 	for _, c := range all {
@@ -110,11 +106,7 @@ func filterCertChain(kind, text string) (string, error) {
 			kept = []*x509.Certificate{c}
 		}
 	}
-	var out bytes.Buffer
-	for _, c := range kept {
-		out.Write(pem.EncodeToMemory(&pem.Block{Type: certificateBlock, Bytes: c.Raw}))
-	}
-	return out.String(), nil
+	return encodePEM(kept), nil
 }
 
 // certSANs lists the names, addresses and URIs of a certificate.

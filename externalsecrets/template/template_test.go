@@ -85,7 +85,7 @@ func TestRenderRefuses(t *testing.T) {
 	}{
 		"MissingKey":    {reason: "The key that is missing is named.", text: "\n{{ .nope }}", want: []string{`no value "nope"`, "line 2", "spec.target.template.data[out]"}},
 		"Syntax":        {reason: "A template that does not parse says where.", text: "a\nb {{ if }}", want: []string{"line 2", "valid Go template"}},
-		"Unknown":       {reason: "An unknown function is named.", text: "{{ pkcs12key .value }}", want: []string{"no function pkcs12key"}},
+		"Unknown":       {reason: "An unknown function is named.", text: "{{ noSuch .value }}", want: []string{"no function noSuch"}},
 		"Random":        {reason: "A function that would never settle is named, with the reason.", text: "{{ randAlphaNum 5 }}", want: []string{"randAlphaNum", "differs every time"}},
 		"Htpasswd":      {reason: "So is one with a random salt.", text: "{{ htpasswd `a` .value }}", want: []string{"htpasswd"}},
 		"Environment":   {reason: "The environment is out of reach.", text: `{{ env "HOME" }}`, want: []string{"env"}},
