@@ -44,7 +44,8 @@ var unstable = set(`
 env expandenv getHostByName now ago date dateInZone date_in_zone htmlDate htmlDateInZone durationRound
 randAlphaNum randAlpha randAscii randNumeric randBytes randInt shuffle uuidv4
 bcrypt htpasswd derivePassword encryptAES genPrivateKey buildCustomCert genCA genCAWithKey
-genSelfSignedCert genSelfSignedCertWithKey genSignedCert genSignedCertWithKey`)
+genSelfSignedCert genSelfSignedCertWithKey genSignedCert genSignedCertWithKey
+osBase osClean osDir osExt osIsAbs`)
 
 func set(names string) map[string]bool {
 	out := map[string]bool{}

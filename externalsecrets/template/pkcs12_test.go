@@ -9,10 +9,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/Masterminds/sprig/v3"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
 	"software.sslmate.com/src/go-pkcs12"
@@ -200,6 +202,31 @@ func openssl(t *testing.T, file []byte, password string, certs int) {
 	out, err := exec.CommandContext(t.Context(), program, "pkcs12", "-in", name, "-nokeys", "-passin", "pass:"+password).Output()
 	if err != nil || strings.Count(string(out), "BEGIN CERTIFICATE") != certs {
 		t.Errorf("openssl: %v, %d certificates, want %d", err, strings.Count(string(out), "BEGIN CERTIFICATE"), certs)
+	}
+}
+
+// TestDocs sees that docs/templates.md names every function of sprig and of
+// External Secrets Operator, and says of each what is true.
+func TestDocs(t *testing.T) {
+	text, err := os.ReadFile("../../docs/templates.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served, missing, ok := strings.Cut(string(text), "| missing |")
+	if !ok {
+		t.Fatal("no table of what is missing")
+	}
+	has := func(text, name string) bool { return regexp.MustCompile(`\b` + name + `\b`).MatchString(text) }
+	funcs := guarded(t.Context())
+	for name := range sprig.TxtFuncMap() {
+		if funcs[name] != nil && !has(served, name) || funcs[name] == nil && !has(missing, name) {
+			t.Errorf("%s: served %t, and docs/templates.md does not say so", name, funcs[name] != nil)
+		}
+	}
+	for name := range funcs {
+		if name != tickFunc && name != measureFunc && !has(served, name) {
+			t.Errorf("%s is served, and docs/templates.md does not say so", name)
+		}
 	}
 }
 
