@@ -91,6 +91,9 @@ func checkSpec(store esv1.GenericStore) error {
 	if store.GetNamespace() != "" && len(conditions) > 0 {
 		return fmt.Errorf("spec.conditions: %w: a SecretStore is for its own namespace only: remove them, or make it a ClusterSecretStore", providers.ErrInvalid)
 	}
+	if err := checkAuthorities(store); err != nil {
+		return err
+	}
 	if err := permits(store, "", "", true); err != nil && !errors.Is(err, ErrKeyPolicy) {
 		return err
 	}

@@ -24,6 +24,7 @@ type selector struct {
 	kind      string
 	namespace *string
 	name      string
+	authority bool // who is trusted to sign for the server
 }
 
 // selectors finds every reference in the settings of a provider, by the type
@@ -73,7 +74,7 @@ func selectorOf(v any) (selector, bool) {
 	case esv1.ServiceAccountSelector:
 		return selector{kind: kindServiceAccount, namespace: s.Namespace, name: s.Name}, true
 	case esv1.CAProvider:
-		return selector{kind: string(s.Type), namespace: s.Namespace, name: s.Name}, true
+		return selector{kind: string(s.Type), namespace: s.Namespace, name: s.Name, authority: true}, true
 	case esv1.GCPSecretName:
 		return selector{kind: kindSecret, namespace: &s.Namespace, name: s.Name}, true
 	case esv1.GCPConfigMapKey:
@@ -111,6 +112,17 @@ func tellsNamespace(p *esv1.SecretStoreProvider) string {
 		}
 	}
 	return ""
+}
+
+// checkAuthorities refuses a ClusterSecretStore that has its users say who may
+// sign for its server: it would trust the server of anyone.
+func checkAuthorities(store esv1.GenericStore) error {
+	for _, s := range selectors(store.StoreSpec().Provider) {
+		if s.authority && store.GetNamespace() == "" && (s.namespace == nil || *s.namespace == "") {
+			return fmt.Errorf("%s.namespace: %w: it is missing: a ClusterSecretStore must say where its certificates are", s.field, providers.ErrInvalid)
+		}
+	}
+	return nil
 }
 
 // scope is where a store may read: the one function that decides it.

@@ -33,7 +33,7 @@ vault:
     kubernetes: {role: r, serviceAccountRef: {name: sa, namespace: apps}}
 `)
 	want := []selector{
-		{field: "spec.provider.vault.caProvider", kind: kindConfigMap, namespace: new("certs"), name: "ca"},
+		{field: "spec.provider.vault.caProvider", kind: kindConfigMap, namespace: new("certs"), name: "ca", authority: true},
 		{field: "spec.provider.vault.auth.tokenSecretRef", kind: kindSecret, name: "token"},
 		{field: "spec.provider.vault.auth.kubernetes.serviceAccountRef", kind: kindServiceAccount, namespace: new("apps"), name: "sa"},
 	}
