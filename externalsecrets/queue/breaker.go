@@ -72,7 +72,7 @@ func (l *line) judge(calls []*call, results []fetch.Result) {
 			l.answered()
 		}
 	}
-	l.pace.speedUp(1)
+	l.pace.speedUp()
 }
 
 // down reports whether err says something about the store as a whole, and not

@@ -79,6 +79,21 @@ func (s *service) since(t time.Time) (n int) {
 	return n
 }
 
+// rate is how many requests came in the worst second, and in how many seconds
+// any did.
+func (s *service) rate() (peak, busy int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seconds := map[int64]int{}
+	for _, at := range s.requests {
+		seconds[at.Unix()]++
+	}
+	for _, n := range seconds {
+		peak = max(peak, n)
+	}
+	return peak, len(seconds)
+}
+
 func (s *service) set(down bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -380,7 +395,11 @@ func TestThrottled(t *testing.T) {
 				c.ask(t.Context(), objects+i, queue.Periodic, time.Time{})
 			}
 		}
-		t.Logf("%d requests for %d keys, %d refused", s.calls(), keys, s.refused)
+		peak, busy := s.rate()
+		t.Logf("%d requests for %d keys, %d refused; %d in %d busy seconds, %d in the worst", s.calls(), keys, s.refused, s.calls(), busy, peak)
+		if float64(peak) > 1.5*float64(s.calls())/float64(busy) {
+			t.Errorf("%d requests in one second, of %d in %d: want at most half more than the mean", peak, s.calls(), busy)
+		}
 		if s.calls() > keys*11/10 {
 			t.Errorf("%d requests for %d keys, of which %d were refused: want at most a tenth more", s.calls(), keys, s.refused)
 		}

@@ -6,63 +6,125 @@ import (
 	"slices"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
+	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	"github.com/lockstep-dev/lockstep/test/testenv"
 )
 
-// esInterval is the refresh interval of the scenarios that let one pass.
-const esInterval = 20 * time.Second
+// intervals is how many refresh intervals a scenario watches.
+const intervals = 3
+
+// crowd is many ExternalSecrets that are alike.
+type crowd struct {
+	store string // name of a SecretStore
+	keys  int    // secrets that they share; as many as there are objects: one each
+	every time.Duration
+}
 
 // esCreate measures ExternalSecrets, each on a secret of its own, from their
-// creation to all Ready, and what they hold in memory.
+// creation to all Ready, with a provider that takes its time.
 func esCreate(ctx context.Context, b *bench) error {
-	return b.external(ctx, b.size, time.Hour, 0)
-}
-
-// esSame measures one interval of ExternalSecrets on the same secret.
-func esSame(ctx context.Context, b *bench) error {
-	return b.external(ctx, 1, esInterval, esInterval+esInterval/5)
-}
-
-// esRefresh measures one interval of ExternalSecrets on secrets of their own.
-func esRefresh(ctx context.Context, b *bench) error {
-	return b.external(ctx, b.size, esInterval, esInterval+esInterval/5)
-}
-
-// external makes ExternalSecrets on a number of secrets in Vault, waits until
-// all are Ready, and then watches for a while what they cost.
-func (b *bench) external(ctx context.Context, keys int, every, watched time.Duration) error {
-	if err := b.externalStore(ctx, keys); err != nil {
+	if err := b.vaultStore(ctx, "secret", b.size); err != nil {
 		return err
 	}
+	if err := b.Vault.Fail(ctx, testenv.Fault{Operation: "GET secret/data", DelayMillis: int(b.latencyOr(50 * time.Millisecond).Milliseconds())}); err != nil {
+		return err
+	}
+	return b.populate(ctx, crowd{store: "secret", keys: b.size, every: time.Hour})
+}
+
+// esSame measures intervals of ExternalSecrets on the same secret.
+func esSame(ctx context.Context, b *bench) error {
+	if err := b.vaultStore(ctx, "secret", 1); err != nil {
+		return err
+	}
+	every := b.intervalOr(20 * time.Second)
+	if err := b.populate(ctx, crowd{store: "secret", keys: 1, every: every}); err != nil {
+		return err
+	}
+	return b.refreshes(ctx, every, "GET secret/data")
+}
+
+// esDistinct measures intervals of ExternalSecrets on secrets of their own in
+// AWS.
+func esDistinct(ctx context.Context, b *bench) error {
+	if err := b.awsStore(ctx, "aws", b.size); err != nil {
+		return err
+	}
+	every := b.intervalOr(time.Minute)
+	if err := b.populate(ctx, crowd{store: "aws", keys: b.size, every: every}); err != nil {
+		return err
+	}
+	return b.refreshes(ctx, every, "secretsmanager:BatchGetSecretValue", "secretsmanager:GetSecretValue", "secretsmanager:ListSecrets")
+}
+
+// esMemory measures what ExternalSecrets, each on a secret of its own, hold in
+// memory.
+func esMemory(ctx context.Context, b *bench) error {
+	_, before, _, err := b.Controller.Usage()
+	if err != nil {
+		return err
+	}
+	if err := b.vaultStore(ctx, "secret", b.size); err != nil {
+		return err
+	}
+	if err := b.populate(ctx, crowd{store: "secret", keys: b.size, every: time.Hour}); err != nil {
+		return err
+	}
+	time.Sleep(b.intervalOr(time.Minute)) // what the creation needed is given back
+	_, rss, peak, err := b.Controller.Usage()
+	if err != nil {
+		return err
+	}
+	b.result.More["rss_before_mib"], b.result.More["rss_mib"], b.result.RSSPeak = mib(before), mib(rss), mib(peak)
+	return nil
+}
+
+func mib(bytes int64) float64 { return round(float64(bytes) / (1 << 20)) }
+
+func (b *bench) intervalOr(d time.Duration) time.Duration {
+	if b.interval > 0 {
+		return b.interval
+	}
+	return d
+}
+
+func (b *bench) latencyOr(d time.Duration) time.Duration {
+	if b.latency > 0 {
+		return b.latency
+	}
+	return d
+}
+
+// populate creates a crowd, waits until all are Ready, and notes what that
+// took.
+func (b *bench) populate(ctx context.Context, c crowd) error {
 	m, err := b.meter(ctx)
 	if err != nil {
 		return err
 	}
 	begin := time.Now()
-	for i := range b.size {
-		es := &esv1.ExternalSecret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("es-%d", i)}}
-		es.Spec = esv1.ExternalSecretSpec{
-			SecretStoreRef:  esv1.SecretStoreRef{Name: "vault"},
-			RefreshInterval: &metav1.Duration{Duration: every},
-			Data:            []esv1.ExternalSecretData{{SecretKey: "token", RemoteRef: esv1.RemoteRef{Key: fmt.Sprintf("bench/app-%d", i%keys), Property: "token"}}},
-		}
-		if err := b.Client.Create(ctx, es); err != nil {
-			return err
-		}
+	ready, err := b.awaitExternal(ctx)
+	if err != nil {
+		return err
+	}
+	defer ready.stop()
+	if err := b.createExternal(ctx, c); err != nil {
+		return err
 	}
 	created := time.Since(begin)
-	if err := b.allReady(ctx); err != nil {
+	took, err := ready.all(ctx, b.size)
+	if err != nil {
 		return err
 	}
 	r := &b.result
-	r.ReadyAll = round(time.Since(begin).Seconds())
-	r.More["create_s"] = round(created.Seconds())
+	r.ReadyAll, r.More["create_s"] = round(time.Since(begin).Seconds()), round(created.Seconds())
+	r.ReadyP50, r.ReadyP99 = quantile(took, 0.5), quantile(took, 0.99)
 	time.Sleep(settle)
 	s, err := m.stop(ctx)
 	if err != nil {
@@ -70,74 +132,109 @@ func (b *bench) external(ctx context.Context, keys int, every, watched time.Dura
 	}
 	b.record(s, b.size)
 	_, rss, peak, err := b.Controller.Usage()
+	r.More["rss_mib"], r.RSSPeak = mib(rss), mib(peak)
+	return err
+}
+
+// createExternal creates a crowd, with several clients.
+func (b *bench) createExternal(ctx context.Context, c crowd) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(clientsMax)
+	for i := range b.size {
+		group.Go(func() error {
+			return b.Client.Create(ctx, external(fmt.Sprintf("es-%d", i), c.store, fmt.Sprintf("app-%d", i%c.keys), c.every))
+		})
+	}
+	return group.Wait()
+}
+
+// external is an ExternalSecret of one value.
+func external(name, store, key string, every time.Duration) *esv1.ExternalSecret {
+	return &esv1.ExternalSecret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec: esv1.ExternalSecretSpec{
+			SecretStoreRef:  esv1.SecretStoreRef{Name: store},
+			RefreshInterval: &metav1.Duration{Duration: every},
+			Data:            []esv1.ExternalSecretData{{SecretKey: "token", RemoteRef: esv1.RemoteRef{Key: "bench/" + key, Property: "token"}}},
+		},
+	}
+}
+
+// refreshes watches some intervals, and notes what each costs. One may begin
+// in the middle of what is due: the figures are means.
+func (b *bench) refreshes(ctx context.Context, every time.Duration, operations ...string) error {
+	time.Sleep(every + every/2) // the first brings together what was made over a while
+	m, err := b.meter(ctx)
 	if err != nil {
 		return err
 	}
-	r.More["rss_mib"], r.RSSPeak = round(float64(rss)/(1<<20)), round(float64(peak)/(1<<20))
-	if watched == 0 {
-		return nil
-	}
-	if m, err = b.meter(ctx); err != nil {
+	time.Sleep(intervals * every)
+	s, err := m.stop(ctx)
+	if err != nil {
 		return err
 	}
-	time.Sleep(watched)
-	if s, err = m.stop(ctx); err != nil {
-		return err
+	calls := 0
+	for _, name := range operations {
+		calls += s.provider[name]
 	}
-	r.More["interval_s"], r.More["watched_s"] = every.Seconds(), watched.Seconds()
-	r.More["interval_provider_calls"], r.More["interval_apiserver"], r.More["interval_cpu_s"] = s.provider, s.verbs, round(s.cpu.Seconds())
+	more := b.result.More
+	more["interval_s"], more["intervals"] = every.Seconds(), intervals
+	more["interval_provider_calls"] = round(float64(calls) / intervals)
+	more["intervals_provider"], more["intervals_apiserver"] = s.provider, s.verbs
+	more["interval_cpu_s"] = round(s.cpu.Seconds() / intervals)
 	return nil
 }
 
-// externalStore makes the store, and the secrets in it.
-func (b *bench) externalStore(ctx context.Context, keys int) error {
-	token, err := b.Vault.Token(ctx, testenv.VaultRole{Name: "bench", Policy: testenv.Allow("secret/data/bench/*")})
-	if err != nil {
-		return err
-	}
-	for i := range keys {
-		if _, err := b.Vault.Put(ctx, fmt.Sprintf("bench/app-%d", i), map[string]any{"token": fmt.Sprintf("value-of-app-%d", i)}); err != nil {
-			return err
-		}
-	}
-	store := &esv1.SecretStore{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "vault"}}
-	path := "secret"
-	store.Spec.Provider = &esv1.SecretStoreProvider{Vault: &esv1.VaultProvider{
-		Server: b.Vault.Address(), Path: &path, Version: esv1.VaultKVv2, CABundle: b.Vault.CA,
-		Auth: &esv1.VaultAuth{TokenSecretRef: &esv1.SecretKeySelector{Name: "vault-token", Key: "token"}},
-	}}
-	return b.Ensure(ctx,
-		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}},
-		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "vault-token"}, StringData: map[string]string{"token": token}},
-		store)
+// readyWatch sees ExternalSecrets become Ready, on a watch: to list them again
+// and again would cost the API server more than what is measured.
+type readyWatch struct {
+	events watch.Interface
+	since  map[string]time.Time // when each was created
+	took   map[string]float64   // seconds to Ready
 }
 
-// allReady waits until every ExternalSecret is Ready, and notes how long each
-// took: conditions have whole seconds.
-func (b *bench) allReady(ctx context.Context) error {
+func (b *bench) awaitExternal(ctx context.Context) (*readyWatch, error) {
+	w, err := b.Client.Watch(ctx, &esv1.ExternalSecretList{}, client.InNamespace(namespace))
+	return &readyWatch{events: w, since: map[string]time.Time{}, took: map[string]float64{}}, err
+}
+
+func (w *readyWatch) stop() { w.events.Stop() }
+
+// all waits until n objects have become Ready, and returns the seconds that
+// each took, sorted.
+func (w *readyWatch) all(ctx context.Context, n int) ([]float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, runTimeout)
 	defer cancel()
-	for {
-		var list esv1.ExternalSecretList
-		if err := b.Client.List(ctx, &list, client.InNamespace(namespace)); err != nil {
-			return err
-		}
-		var took []float64
-		for i := range list.Items {
-			es := &list.Items[i]
-			if c := meta.FindStatusCondition(es.GetConditions(), "Ready"); c != nil && c.Status == metav1.ConditionTrue {
-				took = append(took, c.LastTransitionTime.Sub(es.CreationTimestamp.Time).Seconds())
-			}
-		}
-		if len(took) == b.size {
-			slices.Sort(took)
-			b.result.ReadyP50, b.result.ReadyP99 = quantile(took, 0.5), quantile(took, 0.99)
-			return nil
-		}
+	for len(w.took) < n {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%d of %d ExternalSecrets are Ready: %w", len(took), b.size, ctx.Err())
-		case <-time.After(100 * time.Millisecond):
+			return nil, fmt.Errorf("%d of %d ExternalSecrets are Ready: %w", len(w.took), n, ctx.Err())
+		case e, ok := <-w.events.ResultChan():
+			if !ok {
+				return nil, fmt.Errorf("the watch ended after %d of %d ExternalSecrets", len(w.took), n)
+			}
+			w.see(e)
 		}
+	}
+	var all []float64
+	for _, took := range w.took {
+		all = append(all, took)
+	}
+	slices.Sort(all)
+	return all, nil
+}
+
+func (w *readyWatch) see(e watch.Event) {
+	es, ok := e.Object.(*esv1.ExternalSecret)
+	if !ok || e.Type == watch.Deleted {
+		return
+	}
+	begin, ok := w.since[es.Name]
+	if !ok {
+		begin = time.Now()
+		w.since[es.Name] = begin
+	}
+	if _, done := w.took[es.Name]; !done && meta.IsStatusConditionTrue(es.GetConditions(), "Ready") {
+		w.took[es.Name] = round(time.Since(begin).Seconds())
 	}
 }

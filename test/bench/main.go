@@ -29,8 +29,14 @@ var scenarios = map[string]func(ctx context.Context, b *bench) error{
 	"push-to-ready": pushToReady,
 	"sync-noop":     syncNoop,
 	"es-create":     esCreate,
-	"es-same":       esSame,
+	"es-distinct":   esDistinct,
+	"es-down":       esDown,
+	"es-hang":       esHang,
+	"es-memory":     esMemory,
+	"es-queue":      esQueue,
 	"es-refresh":    esRefresh,
+	"es-same":       esSame,
+	"es-throttled":  esThrottled,
 	"sync-create":   syncCreate,
 	"sync-drift":    syncDrift,
 	"sync-depends":  syncDepends,
@@ -42,6 +48,9 @@ var scenarios = map[string]func(ctx context.Context, b *bench) error{
 	"seal-open":    sealOpen,
 	"seal-restart": sealRestart,
 }
+
+// inAWS are the scenarios that need AWS.
+var inAWS = map[string]bool{"es-distinct": true, "es-refresh": true}
 
 // pure are the scenarios that need no servers.
 var pure = map[string]bool{"seal-open": true}
@@ -70,6 +79,8 @@ func root() *cobra.Command {
 	}
 	run.Flags().IntVar(&o.size, "size", 20, "apps: each a Deployment, a Service, a SealedSecret and an ExternalSecret")
 	run.Flags().IntVar(&o.runs, "runs", 20, "how often to measure")
+	run.Flags().DurationVar(&o.interval, "interval", 0, "refresh interval of ExternalSecrets; default: that of the scenario")
+	run.Flags().DurationVar(&o.latency, "latency", 0, "how long the provider takes to answer; default: that of the scenario")
 	run.Flags().StringVar(&o.controller, "controller", "", "a shell command that runs another controller, with KUBECONFIG and POD_NAMESPACE in its environment; default: ours")
 	cmd.AddCommand(run)
 	return cmd
@@ -78,8 +89,9 @@ func root() *cobra.Command {
 func names() []string { return slices.Sorted(maps.Keys(scenarios)) }
 
 type options struct {
-	size, runs int
-	controller string
+	size, runs        int
+	interval, latency time.Duration
+	controller        string
 }
 
 // bench is a stage and what was measured on it.
@@ -137,7 +149,7 @@ func run(ctx context.Context, out io.Writer, scenario string, o options) error {
 		}
 		return json.NewEncoder(out).Encode(b.result)
 	}
-	s, err := stage.Start(ctx, stage.Options{WithoutAWS: true, Audit: true, Shell: o.controller, Progress: os.Stderr,
+	s, err := stage.Start(ctx, stage.Options{WithoutAWS: !inAWS[scenario], Audit: true, Shell: o.controller, Progress: os.Stderr,
 		Started: func(what string, took time.Duration) {
 			fmt.Fprintf(os.Stderr, "%6.1f s  %s\n", took.Seconds(), what)
 		}})

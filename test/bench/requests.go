@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,11 +18,11 @@ import (
 
 // meter measures what is spent between start and stop.
 type meter struct {
-	b      *bench
-	offset int64
-	total  map[string]int
-	vault  map[string]int
-	cpu    time.Duration
+	b        *bench
+	offset   int64
+	total    map[string]int
+	provider map[string]int
+	cpu      time.Duration
 }
 
 // spent is what was spent.
@@ -43,7 +45,7 @@ func (b *bench) meter(ctx context.Context) (*meter, error) {
 	if m.total, err = b.requestTotal(ctx); err != nil {
 		return nil, err
 	}
-	if m.vault, err = b.Vault.Counts(ctx); err != nil {
+	if m.provider, err = b.calls(ctx); err != nil {
 		return nil, err
 	}
 	m.cpu, _, _, err = b.Controller.Usage()
@@ -60,16 +62,37 @@ func (m *meter) stop(ctx context.Context) (spent, error) {
 		return s, err
 	}
 	subtract(s.total, m.total)
-	if s.provider, err = m.b.Vault.Counts(ctx); err != nil {
+	if s.provider, err = m.b.calls(ctx); err != nil {
 		return s, err
 	}
-	subtract(s.provider, m.vault)
+	subtract(s.provider, m.provider)
 	var cpu time.Duration
 	if cpu, _, s.peak, err = m.b.Controller.Usage(); err != nil {
 		return s, err
 	}
 	s.cpu = cpu - m.cpu
 	return s, nil
+}
+
+// calls are the requests at the providers so far, by operation.
+func (b *bench) calls(ctx context.Context) (map[string]int, error) {
+	all, err := b.Vault.Counts(ctx)
+	if err != nil || b.AWS == nil {
+		return all, err
+	}
+	counts, err := b.AWS.Counts(ctx)
+	maps.Copy(all, counts)
+	return all, err
+}
+
+// sum adds up the counts of the operations that begin with any of prefixes.
+func sum(counts map[string]int, prefixes ...string) (n int) {
+	for name, count := range counts {
+		if slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
+			n += count
+		}
+	}
+	return n
 }
 
 func subtract(from, what map[string]int) {

@@ -151,6 +151,28 @@ type Fault struct {
 	Status      int    `json:"status,omitempty"`      // the HTTP status; neither Code nor Status: only the delay
 	DelayMillis int    `json:"delayMillis,omitempty"` // before the answer
 	Times       int    `json:"times,omitempty"`       // for so many requests; 0 is until ClearFaults
+	PerSecond   int    `json:"perSecond,omitempty"`   // only for requests beyond so many in a second
+}
+
+// Second is what came to a test server within one second.
+type Second struct {
+	Unix              int64
+	Requests, Refused int // refused by a Fault
+}
+
+// Seconds returns those since ResetCounts in which anything came.
+func (s *server) Seconds(ctx context.Context) ([]Second, error) {
+	var all []Second
+	err := s.admin(ctx, http.MethodGet, "seconds", nil, &all)
+	return all, err
+}
+
+// Connections returns how many connections requests came over since
+// ResetCounts, faults and all.
+func (s *server) Connections(ctx context.Context) (int, error) {
+	var n int
+	err := s.admin(ctx, http.MethodGet, "connections", nil, &n)
+	return n, err
 }
 
 // Fail orders a fault.
