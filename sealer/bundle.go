@@ -237,10 +237,10 @@ func (b *Bundle) Certificate() (*x509.Certificate, *rsa.PublicKey) {
 // Pin is what is remembered of a cluster: whoever has it trusts what its key
 // signs, and nothing else.
 type Pin struct {
-	Cluster string    `json:"cluster"`
-	Key     string    `json:"key"`    // KeyID of the newest key that was seen
-	Signer  []byte    `json:"signer"` // its Ed25519 public key
-	Since   time.Time `json:"since"`  // from when it is used
+	Cluster string    `json:"cluster,omitempty"`
+	Key     string    `json:"key,omitempty"`    // KeyID of the newest key that was seen
+	Signer  []byte    `json:"signer,omitempty"` // its Ed25519 public key
+	Since   time.Time `json:"since,omitzero"`   // from when it is used
 }
 
 // Pin returns what to remember of the bundle.

@@ -212,6 +212,48 @@ func TestResealOnline(t *testing.T) {
 	}
 }
 
+// A value that others open too is not sealed again by the controller, which does
+// not know their keys: the key is named. What is on the newest key is left alone.
+func TestResealOnlineForOthers(t *testing.T) {
+	b := newBench(t)
+	old, newest := b.key(), b.key()
+	cluster := sealer.NewClusterID()
+	var hybrids []*sealer.HybridKey
+	for _, id := range []sealer.ClusterID{cluster, cluster, sealer.NewClusterID()} {
+		k, err := sealer.NewHybridKey(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hybrids = append(hybrids, k)
+	}
+	old.Hybrid, newest.Hybrid = hybrids[0], hybrids[1]
+	ring := &sealer.Keyring{}
+	ring.Set(old, newest)
+	b.cp.Expose(t, b.ns, "controller", (&keys.Controller{Ring: ring}).Handler())
+	dir := t.TempDir()
+	for name, to := range map[string][]sealer.Recipient{
+		"others.yaml": {hybrids[0].Recipient, hybrids[2].Recipient}, "newest.yaml": {hybrids[1].Recipient, hybrids[2].Recipient}, "old.yaml": {hybrids[0].Recipient},
+	} {
+		value, err := sealer.SealItem([]byte("v"), sealer.Place{Binding: sealer.Binding{Namespace: b.ns, Name: "db"}, Item: "a"}, to...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := "apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nmetadata: {name: db, namespace: " + b.ns + "}\nspec: {encryptedData: {a: " + value + "}}\n"
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := b.lockstep("reseal", dir)
+	want := "key " + hybrids[2].ID.String() + " of cluster " + hybrids[2].Cluster.String() + ": seal it again here, with --cluster-keys and --recipient"
+	if err == nil || !strings.Contains(out, want) || !strings.Contains(out, "1 of 3 values are sealed again, in 1 files") {
+		t.Errorf("got %v, %s", err, out)
+	}
+	sealed, err := sealer.ParseSealed(b.sealed(filepath.Join(dir, "old.yaml")).Spec.EncryptedData["a"])
+	if err != nil || sealed.Addresses()[0].Key != newest.Hybrid.ID {
+		t.Errorf("sealed again for %v, %v", sealed.Addresses(), err)
+	}
+}
+
 // A backup restores what it was made of, and never changes what is there.
 func TestBackup(t *testing.T) {
 	b := newBench(t)

@@ -67,10 +67,10 @@ func (r *resealing) remote(ctx context.Context, objects []bitnamiv1alpha1.Sealed
 }
 
 // published returns the keys that the controller publishes; nil if it knows no
-// envelope 2.
+// envelope 2, or has no key of it yet.
 func (r *resealing) published(ctx context.Context, kube kubernetes.Interface, port string) (*sealer.Bundle, error) {
 	text, err := kube.CoreV1().Services(r.cluster.namespace).ProxyGet("http", r.controllerName, port, "/v1/keys", nil).DoRaw(ctx)
-	if apierrors.IsNotFound(err) {
+	if apierrors.IsNotFound(err) || apierrors.IsServiceUnavailable(err) {
 		return nil, nil
 	}
 	if err != nil {

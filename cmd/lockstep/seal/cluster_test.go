@@ -3,18 +3,15 @@ package seal
 import (
 	"bytes"
 	"context"
-	"net"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -54,6 +51,7 @@ func TestCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := filepath.Join(dir, "db.yaml")
+	t.Run("OpensAlike", func(t *testing.T) { opensAlike(t, c, ns) })
 	controller := []string{"--controller-namespace", ns, "--controller-name", "controller"}
 	lockstep(t, args(controller, "seal", "db", "-n", ns, "--from-file", "password="+value, "-w", file)...)
 	lockstep(t, args(controller, "seal", "db2", "-n", ns, "--compat", "--from-file", "password="+value, "-w", "compat.yaml")...)
@@ -95,6 +93,54 @@ func TestCluster(t *testing.T) {
 	}
 }
 
+// opensAlike compares the Secret that open prints, with the keys of the cluster,
+// with the one that the controller makes.
+func opensAlike(t *testing.T, c client.Client, ns string) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	value := testenv.NewCanary(t).Value()
+	lockstep(t, "seal", "template", "-n", ns, "--controller-namespace", ns, "--controller-name", "controller", "--pins", "pins.json", "--type", "example.com/db",
+		"--from-literal", "password="+value, "--from-literal", "gone=x", "-w", "db.yaml")
+	text, err := os.ReadFile("db.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte("    metadata:\n"), []byte("    metadata:\n      labels: {app: db}\n      annotations: {note: mine}\n      finalizers: [a.example/b]\n"), 1)
+	text = append(text, "    immutable: true\n    data: {url: 'db://{{ .password }}/{{ .none }}', plain: text, sibling: '{{ .plain }}', gone: null}\n"...)
+	if err := os.WriteFile("db.yaml", text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ss := &bitnamiv1alpha1.SealedSecret{}
+	if err := sigsyaml.UnmarshalStrict(text, ss); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Create(t.Context(), ss); err != nil {
+		t.Fatal(err)
+	}
+	want := &corev1.Secret{}
+	eventually(t, "the Secret", func() bool { return c.Get(t.Context(), client.ObjectKeyFromObject(ss), want) == nil })
+	var all corev1.SecretList
+	if err := c.List(t.Context(), &all, client.InNamespace(ns), client.MatchingLabelsSelector{Selector: keys.Selector()}); err != nil {
+		t.Fatal(err)
+	}
+	backup, err := sigsyaml.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("backup.yaml", backup, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := &corev1.Secret{}
+	if err := sigsyaml.UnmarshalStrict([]byte(lockstep(t, "open", "db.yaml", "--key", "backup.yaml")), got); err != nil {
+		t.Fatal(err)
+	}
+	want.ObjectMeta = metav1.ObjectMeta{Name: want.Name, Namespace: want.Namespace, Labels: want.Labels, Annotations: want.Annotations, Finalizers: want.Finalizers}
+	want.TypeMeta = got.TypeMeta
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-controller +open):\n%s", strings.ReplaceAll(diff, value, "VALUE"))
+	}
+}
+
 // serve runs the controllers of one namespace, behind the Service "controller".
 func serve(t *testing.T, cp *testenv.ControlPlane, ns string) client.Client {
 	t.Helper()
@@ -130,67 +176,12 @@ func serve(t *testing.T, cp *testenv.ControlPlane, ns string) client.Client {
 		}
 	})
 	eventually(t, "a sealing key", func() bool { return ring.Len() > 0 })
-	expose(t, cp, ns, k.Handler())
+	cp.Expose(t, ns, "controller", k.Handler())
 	c, err := client.New(cp.RestConfig(), client.Options{Scheme: scheme})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
-}
-
-// expose serves h on an address that the API server's proxy takes, which is
-// none of the loopback.
-func expose(t *testing.T, cp *testenv.ControlPlane, ns string, h http.Handler) {
-	t.Helper()
-	var ip net.IP
-	addresses, err := net.InterfaceAddrs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range addresses {
-		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && n.IP.IsGlobalUnicast() {
-			ip = n.IP
-		}
-	}
-	if ip == nil {
-		t.Fatal("this machine has no address but the loopback's")
-	}
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", net.JoinHostPort(ip.String(), "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: h}}
-	server.Start()
-	t.Cleanup(server.Close)
-	port := int32(listener.Addr().(*net.TCPAddr).Port)
-	core := cp.Client.CoreV1()
-	meta := metav1.ObjectMeta{Name: "controller"}
-	if _, err := core.Services(ns).Create(t.Context(), &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Name: "http", Port: port}}}}, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	// The proxy asks for a Pod with the address.
-	pod, err := core.Pods(ns).Create(t.Context(), &corev1.Pod{ObjectMeta: meta, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "c"}}}}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	pod.Status.PodIP, pod.Status.PodIPs = ip.String(), []corev1.PodIP{{IP: ip.String()}}
-	if _, err := core.Pods(ns).UpdateStatus(t.Context(), pod, metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	name, protocol := "http", corev1.ProtocolTCP
-	slice := &discoveryv1.EndpointSlice{
-		ObjectMeta:  metav1.ObjectMeta{Name: "controller", Labels: map[string]string{discoveryv1.LabelServiceName: "controller"}},
-		AddressType: discoveryv1.AddressTypeIPv4,
-		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{ip.String()}, TargetRef: &corev1.ObjectReference{Kind: "Pod", Namespace: ns, Name: pod.Name, UID: pod.UID}}},
-		Ports:       []discoveryv1.EndpointPort{{Name: &name, Port: &port, Protocol: &protocol}},
-	}
-	if _, err := cp.Client.DiscoveryV1().EndpointSlices(ns).Create(t.Context(), slice, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the API server to know the endpoint", func() bool {
-		_, err := core.Services(ns).ProxyGet("http", "controller", "http", "/healthz", nil).DoRaw(t.Context())
-		return err == nil
-	})
 }
 
 // args puts the flags of the controller behind the command that has them.

@@ -106,10 +106,12 @@ func (t *trust) target(text []byte, server string) (target, error) {
 		if t.now().After(cert.NotAfter) {
 			return target{}, fmt.Errorf("the certificate expired on %s", cert.NotAfter.Format("January 2, 2006"))
 		}
-		public, ok := cert.PublicKey.(*rsa.PublicKey)
-		if !ok {
-			return target{}, errEmpty
+		if server != "" { // a file is trusted as it was named
+			if err := t.believeCertificate(cert, server); err != nil {
+				return target{}, err
+			}
 		}
+		public, _ := cert.PublicKey.(*rsa.PublicKey) // ParseCertificate takes no other
 		return target{public: public}, nil
 	}
 }

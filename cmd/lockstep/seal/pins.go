@@ -1,6 +1,9 @@
 package seal
 
 import (
+	"cmp"
+	"crypto/ed25519"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,7 +24,8 @@ const pinsName = ".lockstep-pins.json"
 // pinned is the key of one cluster, and the servers that speak for it.
 type pinned struct {
 	sealer.Pin
-	Servers []string `json:"servers,omitempty"` // of kubeconfigs
+	Certificate string   `json:"certificate,omitempty"` // fingerprint of its key, for a controller that publishes nothing else
+	Servers     []string `json:"servers,omitempty"`     // of kubeconfigs
 }
 
 // pinFile is what the file holds.
@@ -72,10 +76,20 @@ func (t *trust) openPins() (*pinFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := json.Unmarshal(text, p); err != nil {
+	err = json.Unmarshal(text, p)
+	if slices.ContainsFunc(p.Clusters, func(c *pinned) bool { return c == nil || !c.whole() }) {
+		err = errors.New("it names a cluster without its key")
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w: take it from Git again", p.path, err)
 	}
 	return p, nil
+}
+
+// whole says whether there is something to trust.
+func (p *pinned) whole() bool {
+	_, err := sealer.ParseClusterID(p.Cluster)
+	return p.Certificate != "" && p.Cluster == "" || p.Certificate == "" && err == nil && len(p.Signer) == ed25519.PublicKeySize
 }
 
 // find returns what is known of a cluster: by the server, which is how it is
@@ -84,7 +98,7 @@ func (p *pinFile) find(server, id string) *pinned {
 	if i := slices.IndexFunc(p.Clusters, func(c *pinned) bool { return server != "" && slices.Contains(c.Servers, server) }); i >= 0 {
 		return p.Clusters[i]
 	}
-	if i := slices.IndexFunc(p.Clusters, func(c *pinned) bool { return c.Cluster == id }); i >= 0 {
+	if i := slices.IndexFunc(p.Clusters, func(c *pinned) bool { return id != "" && c.Cluster == id }); i >= 0 {
 		return p.Clusters[i]
 	}
 	return nil
@@ -105,28 +119,60 @@ func (p *pinFile) save() error {
 // remembers them if they are: on first use, when the key that was trusted signed
 // them, or when the user says so.
 func (t *trust) believe(b *sealer.Bundle, server string) error {
+	now := b.Pin()
+	return t.remember(server, now.Cluster, now.Key, func(known *pinned) error {
+		if known.Certificate != "" {
+			return fmt.Errorf("%w: the certificate with the key %s was trusted, and it says nothing of key %s", sealer.ErrUntrusted, known.Certificate, now.Key)
+		}
+		return known.Trusts(b)
+	}, pinned{Pin: now})
+}
+
+// believeCertificate is believe for a controller that publishes a certificate
+// only, as that of Sealed Secrets: no key signs the next one.
+func (t *trust) believeCertificate(cert *x509.Certificate, server string) error {
+	fingerprint, err := sealer.Fingerprint(cert.PublicKey)
+	if err != nil {
+		return err
+	}
+	return t.remember(server, "", fingerprint, func(known *pinned) error {
+		switch {
+		case known.Cluster != "":
+			return fmt.Errorf("%w: cluster %s published signed keys, and now a certificate only, with the key %s", sealer.ErrUntrusted, known.Cluster, fingerprint)
+		case known.Certificate != fingerprint:
+			return fmt.Errorf("%w: the certificate with the key %s was trusted, and now there is one with the key %s", sealer.ErrUntrusted, known.Certificate, fingerprint)
+		}
+		return nil
+	}, pinned{Certificate: fingerprint})
+}
+
+// remember puts now in the place of what is known of a server or a cluster, if
+// check or the user allows it.
+func (t *trust) remember(server, cluster, key string, check func(*pinned) error, now pinned) error {
 	pins, err := t.openPins()
 	if err != nil {
 		return err
 	}
-	now := b.Pin()
-	known := pins.find(server, now.Cluster)
-	accepted := t.accept != "" && t.accept == now.Key
-	switch {
-	case t.accept != "" && !accepted:
-		return fmt.Errorf("--accept-key %s: the controller publishes key %s", t.accept, now.Key)
-	case known == nil:
-		fmt.Fprintf(t.errs, "lockstep: first use of cluster %s: its key %s is trusted from now on (%s: commit it)\n", now.Cluster, now.Key, pins.path)
+	if t.accept != "" && t.accept != key {
+		return fmt.Errorf("--accept-key %s: the controller publishes key %s", t.accept, key)
+	}
+	of := "of " + server
+	if cluster != "" {
+		of = "of cluster " + cluster
+	}
+	known := pins.find(server, cluster)
+	if known == nil {
+		fmt.Fprintf(t.errs, "lockstep: first use: the key %s %s is trusted from now on (%s: commit it)\n", key, of, pins.path)
 		known = &pinned{}
 		pins.Clusters = append(pins.Clusters, known)
-	case known.Trusts(b) == nil:
-	case accepted:
-		fmt.Fprintf(t.errs, "lockstep: key %s of cluster %s is trusted from now on, in the place of key %s of cluster %s\n", now.Key, now.Cluster, known.Key, known.Cluster)
-	default:
-		return fmt.Errorf("%w (%s)\nIf the cluster was made anew, or the old key was deleted, compare the id with that of\n  lockstep keys list\nand say: --accept-key %s", known.Trusts(b), pins.path, now.Key)
+	} else if err := check(known); err != nil {
+		if t.accept == "" {
+			return fmt.Errorf("%w (%s)\nIf the cluster was made anew, or the old key was deleted, compare the key with that of\n  lockstep keys list\nand say: --accept-key %s", err, pins.path, key)
+		}
+		fmt.Fprintf(t.errs, "lockstep: the key %s %s is trusted from now on, in the place of key %s\n", key, of, cmp.Or(known.Key, known.Certificate))
 	}
-	changed := known.Key != now.Key || known.Cluster != now.Cluster
-	known.Pin = now
+	changed := known.Key != now.Key || known.Cluster != now.Cluster || known.Certificate != now.Certificate
+	known.Pin, known.Certificate = now.Pin, now.Certificate
 	if server != "" && !slices.Contains(known.Servers, server) {
 		known.Servers = append(known.Servers, server)
 		changed = true

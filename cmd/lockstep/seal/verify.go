@@ -129,6 +129,9 @@ func (v *verifying) known() error {
 		return err
 	}
 	for _, p := range pins.Clusters {
+		if p.Cluster == "" {
+			continue // it has no envelope 2
+		}
 		id, err := sealer.ParseClusterID(p.Cluster)
 		if err != nil {
 			return fmt.Errorf("%s: %w", pins.path, err)
