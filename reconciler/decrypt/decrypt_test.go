@@ -269,7 +269,7 @@ func TestShamir(t *testing.T) {
 	a, ka := testkit.AgeKey(t)
 	b, kb := testkit.AgeKey(t)
 	_, kc := testkit.AgeKey(t)
-	s := testkit.Sealer{store: "yaml", threshold: 2, groups: []sops.KeyGroup{{ka}, {kb}, {kc}}}
+	s := testkit.Sealer{Store: "yaml", Threshold: 2, Groups: []sops.KeyGroup{{ka}, {kb}, {kc}}}
 	sealed := s.Seal(t, "a: b\n")
 	if _, err := open(t, map[string]string{"a.agekey": a, "b.agekey": b}, nil).Open("s.yaml", sealed); err != nil {
 		t.Error(err)

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -37,7 +38,8 @@ func (r *readOnly) open(n string, data []byte) ([]byte, error) {
 		return data, nil
 	}
 	if slices.Contains(konfig.RecognizedKustomizationFileNames(), path.Base(n)) {
-		r.publish(path.Dir(n), data)
+		r.generators(path.Dir(n), data)
+		r.clear.kustomization(data)
 		return data, nil
 	}
 	if r.public[n] {
@@ -50,15 +52,17 @@ func (r *readOnly) open(n string, data []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.opened == nil {
-		r.opened = map[string][]byte{}
-	}
 	r.opened[n] = opened
+	r.clear.manifest(data) // there may be documents in clear next to others
+	if r.secret[n] && bytes.Equal(opened, data) {
+		r.clear.generated(data)
+	}
 	return opened, nil
 }
 
-// publish notes the files that a kustomization makes ConfigMaps of.
-func (r *readOnly) publish(dir string, data []byte) {
+// generators notes the files that a kustomization makes ConfigMaps and Secrets
+// of.
+func (r *readOnly) generators(dir string, data []byte) {
 	type sources struct {
 		Files []string `json:"files"`
 		Envs  []string `json:"envs"`
@@ -66,21 +70,23 @@ func (r *readOnly) publish(dir string, data []byte) {
 	}
 	var k struct {
 		ConfigMapGenerator []sources `json:"configMapGenerator"`
+		SecretGenerator    []sources `json:"secretGenerator"`
 	}
 	if yaml.Unmarshal(data, &k) != nil {
 		return // kustomize says what is wrong with it
 	}
-	for _, g := range k.ConfigMapGenerator {
-		for _, f := range slices.Concat(g.Files, g.Envs, []string{g.Env}) {
-			if _, file, ok := strings.Cut(f, "="); ok {
-				f = file
+	note := func(into map[string]bool, all []sources) {
+		for _, g := range all {
+			for _, f := range slices.Concat(g.Files, g.Envs, []string{g.Env}) {
+				if _, file, ok := strings.Cut(f, "="); ok {
+					f = file
+				}
+				into[name(path.Join(dir, f))] = true
 			}
-			if r.public == nil {
-				r.public = map[string]bool{}
-			}
-			r.public[name(path.Join(dir, f))] = true
 		}
 	}
+	note(r.public, k.ConfigMapGenerator)
+	note(r.secret, k.SecretGenerator)
 }
 
 // openSecrets opens the values of Secrets that are encrypted files.
@@ -129,17 +135,18 @@ func keeps(o *unstructured.Unstructured) bool {
 	return o.GetLabels()[keepEncrypted] == "disabled" || o.GetAnnotations()[keepEncrypted] == "disabled"
 }
 
-// wasOpened reports whether the value of a Secret was encrypted in the source.
-func wasOpened(field, text string, opener Opener) bool {
-	if opener == nil {
+// wasOpened reports whether the value of a Secret is in the source encrypted,
+// and not in clear as well.
+func (r *readOnly) wasOpened(field, text string) bool {
+	if r.opener == nil {
 		return false
 	}
-	if opener.Opened(text) {
-		return true
+	if r.opener.Opened(text) {
+		return !r.clear[text]
 	}
 	if field != "data" {
 		return false
 	}
 	raw, err := base64.StdEncoding.DecodeString(text)
-	return err == nil && opener.Opened(string(raw))
+	return err == nil && r.opener.Opened(string(raw)) && !r.clear[string(raw)]
 }

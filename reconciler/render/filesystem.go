@@ -25,9 +25,14 @@ type readOnly struct {
 	seen    Reads
 	refused error // the first file that must not be built with
 
-	opener Opener            // nil opens nothing
-	opened map[string][]byte // what it made of files
-	public map[string]bool   // files that go into ConfigMaps
+	opener         Opener            // nil opens nothing
+	opened         map[string][]byte // what it made of files
+	public, secret map[string]bool   // files that go into ConfigMaps, and into Secrets
+	clear          clearValues       // of files that were not encrypted
+}
+
+func newReadOnly(tree fs.FS, opener Opener) *readOnly {
+	return &readOnly{tree: tree, seen: Reads{}, opener: opener, opened: map[string][]byte{}, public: map[string]bool{}, secret: map[string]bool{}, clear: clearValues{}}
 }
 
 var errReadOnly = errors.New("the source tree is read only")

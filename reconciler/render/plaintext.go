@@ -28,12 +28,12 @@ func (p Plaintext) String() string {
 // plaintext finds the Secrets with values in clear. It looks at what was built
 // before variables are substituted: a value that comes from a Secret of the
 // cluster is not in the source.
-func plaintext(objects []*unstructured.Unstructured, how Options) (found []Plaintext) {
+func (r *readOnly) plaintext(objects []*unstructured.Unstructured, secret map[string]bool) (found []Plaintext) {
 	for _, o := range objects {
 		if o.GetAPIVersion() != "v1" || o.GetKind() != "Secret" {
 			continue
 		}
-		if keys := inClear(o, how); len(keys) > 0 {
+		if keys := r.inClear(o, secret); len(keys) > 0 {
 			found = append(found, Plaintext{Object: Name(o), Keys: keys})
 		}
 	}
@@ -41,11 +41,11 @@ func plaintext(objects []*unstructured.Unstructured, how Options) (found []Plain
 }
 
 // inClear returns the keys of a Secret whose values are in clear.
-func inClear(o *unstructured.Unstructured, how Options) (keys []string) {
+func (r *readOnly) inClear(o *unstructured.Unstructured, secret map[string]bool) (keys []string) {
 	for _, field := range []string{"data", "stringData"} {
 		values, _ := o.Object[field].(map[string]any)
 		for key, v := range values {
-			if text := fmt.Sprint(v); v != nil && v != "" && !fromSecret(text, how.Secret) && !wasOpened(field, text, how.Opener) {
+			if text := fmt.Sprint(v); v != nil && v != "" && !fromSecret(text, secret) && !r.wasOpened(field, text) {
 				keys = append(keys, key)
 			}
 		}

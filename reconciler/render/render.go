@@ -60,7 +60,7 @@ const maxObjects = 10000
 
 // Render builds the objects of one folder.
 func Render(tree fs.FS, o Options) (Result, error) {
-	files := &readOnly{tree: tree, seen: Reads{}, opener: o.Opener}
+	files := newReadOnly(tree, o.Opener)
 	result := Result{Reads: files.seen}
 	dir := name(o.Path)
 	if info, err := files.stat(dir); err != nil || !info.IsDir() {
@@ -84,7 +84,7 @@ func Render(tree fs.FS, o Options) (Result, error) {
 		return result, err
 	}
 	if o.FindPlaintext {
-		result.Plaintext = plaintext(objects, o)
+		result.Plaintext = files.plaintext(objects, o.Secret)
 		if len(result.Plaintext) > 0 {
 			files.locate(dir, o, result.Plaintext)
 		}

@@ -47,6 +47,7 @@ var programs = map[string]program{
 	"kwok":         {dir: "test/servers/kwok", pkg: ".", cost: "2 to 4 minutes"},
 	// Gitea's only database is one in C.
 	"gitea":    {dir: "test/servers/gitea", pkg: "code.gitea.io/gitea", tags: "sqlite,sqlite_unlock_notify", cgo: true, cost: "6 to 10 minutes"},
+	"s3":       {dir: "test/servers/s3", pkg: "github.com/versity/versitygw/cmd/versitygw", cost: "1 to 2 minutes"},
 	"flux":     {dir: "tools/flux", pkg: ".", maker: true, cost: "8 to 12 minutes"},
 	"kubeseal": {dir: "tools/kubeseal", pkg: "github.com/bitnami-labs/sealed-secrets/cmd/kubeseal", cost: "2 to 3 minutes"},
 	// The integration tests of Sealed Secrets.
@@ -62,7 +63,7 @@ func versionFlags(v string) string {
 
 // Programs returns the names that Binary knows, in the order in which to build them.
 func Programs() []string {
-	return []string{"controlplane", "vault", "kwok", "aws", "gcp", "git", "kubeseal", "peersuite", "gitea", "flux"}
+	return []string{"controlplane", "vault", "kwok", "aws", "gcp", "git", "s3", "kubeseal", "peersuite", "gitea", "flux"}
 }
 
 // Binary returns the path of the named program, and builds it first if the

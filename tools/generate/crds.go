@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -106,6 +107,9 @@ func shape(crd *apiextensionsv1.CustomResourceDefinition) {
 func dropDefaults(schema *apiextensionsv1.JSONSchemaProps) {
 	schema.Default = nil
 	for name, property := range schema.Properties {
+		if property.Default != nil {
+			fold(schema.XValidations, name, string(property.Default.Raw))
+		}
 		dropDefaults(&property)
 		schema.Properties[name] = property
 	}
@@ -114,6 +118,15 @@ func dropDefaults(schema *apiextensionsv1.JSONSchemaProps) {
 	}
 	if schema.AdditionalProperties != nil && schema.AdditionalProperties.Schema != nil {
 		dropDefaults(schema.AdditionalProperties.Schema)
+	}
+}
+
+// fold makes rules that compare a field see its default, which the server does
+// not fill in any more.
+func fold(rules apiextensionsv1.ValidationRules, name, value string) {
+	compared := regexp.MustCompile(`\bself\.` + regexp.QuoteMeta(name) + ` (==|!=)`)
+	for i := range rules {
+		rules[i].Rule = compared.ReplaceAllString(rules[i].Rule, "(has(self."+name+") ? self."+name+" : "+value+") $1")
 	}
 }
 
