@@ -255,7 +255,20 @@ func (b *bench) apply(text string, into client.Object) {
 // external creates an ExternalSecret "name" that reads "store".
 func (b *bench) external(name, spec string) {
 	b.t.Helper()
-	b.apply("metadata: {name: "+name+"}\nspec:\n  secretStoreRef: {name: store}\n"+indent(spec), &esv1.ExternalSecret{})
+	b.whole(name, "secretStoreRef: {name: store}\n"+spec)
+}
+
+// whole creates an ExternalSecret with exactly this spec.
+func (b *bench) whole(name, spec string) {
+	b.t.Helper()
+	b.apply("metadata: {name: "+name+"}\nspec:\n"+indent(spec), &esv1.ExternalSecret{})
+}
+
+// in is b for a test within that of b.
+func (b *bench) in(t *testing.T) *bench {
+	inner := *b
+	inner.t = t
+	return &inner
 }
 
 func indent(text string) string {
