@@ -58,7 +58,9 @@ func loop[T esv1.GenericStore](c *Controller, kind string, empty func() T) *reco
 		Success:   func(store T) (string, string) { return success(store) },
 		Observe: func(store T, _ error) {
 			store.StoreStatus().ObservedGeneration = store.GetGeneration()
-			store.StoreStatus().Capabilities = esv1.CapabilityReadOnly
+			if can := c.Stores.capabilities(kind, store); can != "" {
+				store.StoreStatus().Capabilities = can
+			}
 		},
 	}
 }

@@ -34,6 +34,9 @@ func permits(store esv1.GenericStore, namespace, key string, prefix bool) error 
 	if !ok || store.GetNamespace() != "" {
 		return nil
 	}
+	if !prefix {
+		key = within(store.StoreSpec().Provider, key)
+	}
 	var rules []keyRule
 	if err := yaml.UnmarshalStrict([]byte(text), &rules); err != nil {
 		// Nothing is allowed by a rule that cannot be read.
@@ -48,6 +51,26 @@ func permits(store esv1.GenericStore, namespace, key string, prefix bool) error 
 		return fmt.Errorf("%w: what is below %q may not be searched in namespace %q: set find.path to a prefix that annotation %s of the store allows", ErrKeyPolicy, key, namespace, AnnotationKeyPolicy)
 	}
 	return fmt.Errorf("%w: %q may not be used in namespace %q: add it to annotation %s of the store, or use another key", ErrKeyPolicy, key, namespace, AnnotationKeyPolicy)
+}
+
+// within returns a key without the mount of the engine, which Vault and
+// OpenBao take off it: it is no prefix that a rule could mean.
+func within(p *esv1.SecretStoreProvider, key string) string {
+	var mount *string
+	switch {
+	case p != nil && p.Vault != nil:
+		mount = p.Vault.Path
+	case p != nil && p.OpenBao != nil:
+		mount = p.OpenBao.Path
+	}
+	if mount == nil || strings.Trim(*mount, "/") == "" {
+		return key
+	}
+	rest, named := strings.CutPrefix(strings.Trim(key, "/"), strings.Trim(*mount, "/")+"/")
+	if !named {
+		return key
+	}
+	return strings.TrimPrefix(rest, "data/")
 }
 
 func (r keyRule) admits(namespace string) bool {

@@ -8,6 +8,25 @@ import (
 	"github.com/lockstep-dev/lockstep/providers"
 )
 
+// TestKeyPolicyOfVault has a namespace that is called like the mount of the
+// engine, which Vault takes off a key.
+func TestKeyPolicyOfVault(t *testing.T) {
+	for text, cases := range map[string]map[string]error{
+		"vault: {server: 'https://v', path: secret/}":    {"secret/secret/db": nil, "secret/db": ErrKeyPolicy, "secret/team-b/db": ErrKeyPolicy, "secret/data/team-b/db": ErrKeyPolicy, "secret/data/secret/db": nil, "other/db": ErrKeyPolicy},
+		"openBao: {server: 'https://v', path: secret}":   {"secret/secret/db": nil, "/secret/team-b/db": ErrKeyPolicy},
+		"vault: {server: 'https://v'}":                   {"secret/db": nil, "other/db": ErrKeyPolicy},
+		"aws: {service: SecretsManager, region: eu-1-1}": {"secret/db": nil, "other/db": ErrKeyPolicy},
+	} {
+		store := &esv1.ClusterSecretStore{Spec: esv1.StoreSpec{Provider: provider(t, text)}}
+		store.Annotations = map[string]string{AnnotationKeyPolicy: `[{prefixes: ["{{namespace}}/"]}]`}
+		for key, want := range cases {
+			if err := permits(store, "secret", key, false); !errors.Is(err, want) {
+				t.Errorf("%s: key %s: got %v, want %v", text, key, err, want)
+			}
+		}
+	}
+}
+
 func TestKeyPolicy(t *testing.T) {
 	const policy = `
 - prefixes: ["{{namespace}}/", "shared/"]

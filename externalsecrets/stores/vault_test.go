@@ -33,7 +33,7 @@ func wire(t *testing.T, to string) (address string, connections *atomic.Int32) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it ends with the test
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func wire(t *testing.T, to string) (address string, connections *atomic.Int32) {
 
 func pass(in net.Conn, to string) {
 	defer in.Close()
-	out, err := net.Dial("tcp", to) //nolint:noctx // it ends with in
+	out, err := net.Dial("tcp", to)
 	if err != nil {
 		return
 	}
