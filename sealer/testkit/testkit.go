@@ -19,8 +19,9 @@
 //	sealed-sha256     SHA-256 of the whole sealed value in hex
 //
 // Those that open were sealed by kubeseal v0.36.6 (--raw), and each of the
-// others is one of them with one thing changed. The keys are worthless: they
-// are published here.
+// others is one of them with one thing changed, or was made with one thing
+// wrong. tools/vectors makes them again. The keys are worthless: they are
+// published here.
 package testkit
 
 import (

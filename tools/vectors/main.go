@@ -1,10 +1,16 @@
-// Command vectors makes the vectors of envelope 2 in sealer/testkit/envelope2.
-// They are frozen: run it only when the format has a new version, as what it
-// makes is another every time.
+// Command vectors makes the vectors in sealer/testkit: those of envelope 1 with
+// the genuine kubeseal, which tools/kubeseal pins, and those of envelope 2 by
+// docs/envelope-2.md.
+//
+//	go run ./tools/vectors -envelope 1 -check
+//
+// They are frozen: each run makes others, of the same shape. -check makes them
+// and compares the shape with that of the files, which it leaves alone.
 package main
 
 import (
 	"encoding/base64"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -23,6 +29,31 @@ type set struct {
 }
 
 func main() {
+	envelope := flag.Int("envelope", 0, "which vectors to make: 1 or 2")
+	kubeseal := flag.String("kubeseal", "", "program of the genuine kubeseal (default: tools/kubeseal builds it)")
+	compare := flag.Bool("check", false, "compare the shape of the files of envelope 1 with what would be made, and write nothing")
+	flag.Parse()
+	switch {
+	case *envelope == 1:
+		s := newSet1(folder1, *kubeseal)
+		if *compare {
+			if different := s.compare(); len(different) > 0 {
+				fmt.Fprintln(os.Stderr, strings.Join(different, "\n"))
+				os.Exit(1)
+			}
+			fmt.Println(len(s.files), "vectors have the shape of those in", folder1)
+			return
+		}
+		s.save()
+	case *envelope == 2 && !*compare:
+		make2()
+	default:
+		flag.Usage()
+		os.Exit(2)
+	}
+}
+
+func make2() {
 	s := &set{keys: map[string]*sealer.HybridKey{}, names: map[string]bool{}}
 	here, there := sealer.NewClusterID(), sealer.NewClusterID()
 	check(os.MkdirAll(filepath.Join(folder, "keys"), 0o755))
