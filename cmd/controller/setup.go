@@ -38,6 +38,7 @@ import (
 	"github.com/lockstep-dev/lockstep/reconciler/sealedsecret"
 	"github.com/lockstep-dev/lockstep/reconciler/source"
 	"github.com/lockstep-dev/lockstep/reconciler/source/bucket"
+	"github.com/lockstep-dev/lockstep/reconciler/source/external"
 	"github.com/lockstep-dev/lockstep/reconciler/source/oci"
 	"github.com/lockstep-dev/lockstep/sealer"
 )
@@ -111,6 +112,7 @@ func setup(mgr ctrl.Manager, o *options) error {
 		&source.Controller{Client: c, Metadata: metadata, Secrets: reader, Recorder: events, Store: sources, AllowHTTPCredentials: o.allowHTTPCredentials, MaxGitSize: o.maxGitSize << 20},
 		oci.New(deps, oci.Options{AllowHTTPCredentials: o.allowHTTPCredentials}),
 		bucket.New(deps, bucket.Options{AllowHTTPCredentials: o.allowHTTPCredentials}),
+		&external.Controller{Deps: deps},
 		&kustomization.Controller{Client: c, Metadata: metadata, Recorder: events, Sources: sources, Clients: clients, Account: account, References: refs, DefaultServiceAccount: o.sync.defaultServiceAccount, Plaintext: o.sync.plaintext, Decryption: o.sync.decryption},
 		&keys.Controller{Client: c, Reader: reader, Recorder: events, Ring: ring, Namespace: o.namespace, Prefix: o.keyPrefix, KeySize: o.keySize, TTL: o.keyTTL, Renewal: renewal, Addr: o.sealingAddr, RateLimit: o.rateLimit, RateBurst: o.rateBurst, ReadTimeout: o.readTimeout, WriteTimeout: o.writeTimeout},
 		&sealedsecret.Controller{Client: c, Reader: reader, Recorder: events, Keys: ring, Selector: selector, AcceptDeprecatedData: o.acceptV1Data, AllowPrivileged: o.allowPrivileged, Namespace: o.namespace, KeyPrefix: o.keyPrefix, OmitMetricLabels: o.omitLabels},

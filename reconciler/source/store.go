@@ -17,6 +17,9 @@ type Snapshot struct {
 	// Origin is the revision of the source that an artifact was made from, where
 	// it says so: org.opencontainers.image.revision.
 	Origin string
+	// Digest is that of the archive which the tree was made of, for one that
+	// someone else has published.
+	Digest string
 }
 
 // Store keeps the newest snapshot of each source, for those who apply it. It
