@@ -1,0 +1,122 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockstep-dev/lockstep/providers"
+)
+
+// Faulty is a backend that speaks HTTP, and how its service says no.
+type Faulty struct {
+	// Open opens a store at the URL of a server that answers every request in
+	// the same way, and returns a ref to read. The credential is what the store
+	// logs in with.
+	Open func(t *testing.T, server string) (r providers.Reader, ref providers.Ref, credential string)
+	// Denied and Throttled are the bodies, and their statuses, with which the
+	// service itself refuses a request, and asks for fewer of them.
+	Denied, Throttled string
+	DeniedStatus      int // 0: 403
+	ThrottledStatus   int // 0: 429
+	// Hangs is how long the backend waits for an answer, at most.
+	Hangs time.Duration
+}
+
+// leak stands in every answer, and may be in no message.
+const leak = "leaked-by-the-server"
+
+// TestFaults wants every way in which a service can fail to be told as what it
+// is: none of them passes for a secret that is not there, or for a value.
+func TestFaults(t *testing.T, f Faulty) {
+	answer := func(status int, body string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "7")
+			w.WriteHeader(status)
+			_, _ = w.Write([]byte(body)) // the client is gone
+		}
+	}
+	cases := map[string]struct {
+		reason string
+		serve  http.HandlerFunc
+		want   error
+	}{
+		"Denied":     {"A refusal is one.", answer(or(f.DeniedStatus, 403), f.Denied), providers.ErrDenied},
+		"Throttled":  {"A quota is no failure.", answer(or(f.ThrottledStatus, 429), f.Throttled), providers.ErrThrottled},
+		"Empty":      {"An answer with nothing in it is none.", answer(200, ""), providers.ErrUnavailable},
+		"HTML":       {"A proxy cannot say what a value is.", answer(200, "<html>"+leak+"</html>"), providers.ErrUnavailable},
+		"HTML404":    {"Nor that a secret is gone.", answer(404, "<html>"+leak+"</html>"), providers.ErrUnavailable},
+		"HTML502":    {"Nor anything else.", answer(502, "<html>"+leak+"</html>"), providers.ErrUnavailable},
+		"Crash":      {"A server that fails may be back.", answer(500, leak), providers.ErrUnavailable},
+		"Truncated":  {"Half an answer is none.", truncated, providers.ErrUnavailable},
+		"Redirected": {"A redirect is not followed.", elsewhere(t), providers.ErrUnavailable},
+		"Hangs":      {"A server that does not answer is given up on.", hang(t), providers.ErrUnavailable},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // one of them waits
+			server := httptest.NewServer(tc.serve)
+			t.Cleanup(server.Close)
+			r, ref, credential := f.Open(t, server.URL)
+			start := time.Now()
+			_, err := r.Read(t.Context(), ref)
+			if !errors.Is(err, tc.want) || errors.Is(err, providers.ErrNotFound) {
+				t.Errorf("%s\nRead: got %v, want %q", tc.reason, err, tc.want)
+			}
+			text := fmt.Sprintf("%v %+v %#v", err, err, err)
+			if strings.Contains(text, leak) || strings.Contains(text, credential) {
+				t.Errorf("Read: %v repeats what the server said, or the credential", err)
+			}
+			var wait providers.Throttled
+			if errors.As(err, &wait) && wait.After != 7*time.Second {
+				t.Errorf("Throttled: got After %s, want 7s", wait.After)
+			}
+			if took := time.Since(start); took > 3*f.Hangs {
+				t.Errorf("Read took %s, want about %s at most", took, f.Hangs)
+			}
+		})
+	}
+}
+
+func or(status, otherwise int) int {
+	if status != 0 {
+		return status
+	}
+	return otherwise
+}
+
+// truncated promises more than it sends.
+func truncated(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Length", "1000")
+	_, _ = w.Write([]byte(`{"data":{"data":{"a":"` + leak)) // the client is gone
+}
+
+// elsewhere redirects to a server that must not be asked.
+func elsewhere(t *testing.T) http.HandlerFunc {
+	t.Helper()
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("%s %s was sent to whom a redirect names, with %v", r.Method, r.URL.Path, r.Header)
+	}))
+	t.Cleanup(other.Close)
+	return func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
+	}
+}
+
+// hang answers no request until the test is over.
+func hang(t *testing.T) http.HandlerFunc {
+	t.Helper()
+	over, end := context.WithCancel(context.WithoutCancel(t.Context()))
+	t.Cleanup(end)
+	return func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-over.Done():
+		case <-r.Context().Done():
+		}
+	}
+}
