@@ -48,6 +48,8 @@ var inventory = map[string]struct {
 	"find-name":       {spec: "dataFrom: [{find: {name: {regexp: '^base64'}, decodingStrategy: Auto}}]", holds: `{"base64":"hello?>","base64url":"hello?>"}`},
 	"find-path":       {spec: "dataFrom: [{find: {path: app/, conversionStrategy: Unicode}}]", holds: `{"app_U002f_one":"1","app_U002f_two":"2"}`},
 	"find-regexp":     {spec: "dataFrom: [{find: {name: {regexp: '(['}}}]", refused: "spec.dataFrom[0].find.name.regexp"},
+	"find-explodes":   {spec: "dataFrom: [{find: {name: {regexp: '^((p|l|a|i|n)+)+$'}}}]", holds: `{"plain":"text"}`},
+	"find-too-large":  {spec: "dataFrom: [{find: {name: {regexp: '((a{100}){100}){100}'}}}]", refused: "spec.dataFrom[0].find.name.regexp"},
 	"find-nothing":    {spec: "dataFrom: [{find: {}}]", refused: "spec.dataFrom[0].find: invalid reference: set name, tags or path"},
 	"generator":       {spec: "dataFrom: [{sourceRef: {generatorRef: {apiVersion: generators.external-secrets.io/v1alpha1, kind: Fake, name: fake}}}]", holds: `{"made":"up"}`},
 
