@@ -137,15 +137,25 @@ func (c *Controller) applyPush(ctx context.Context, cps *esv1alpha1.ClusterPushS
 	return failed(r.err())
 }
 
+// every is how often to look again without an event: when the object says so.
+func every(interval *metav1.Duration) time.Duration {
+	if interval == nil {
+		return 0
+	}
+	return max(interval.Duration, 0)
+}
+
 // SetupWithManager registers a controller for each kind with mgr.
 func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 	external := &reconciler.Loop[*esv1.ClusterExternalSecret]{
 		Client: c.Client, Recorder: c.Recorder, Apply: c.applyExternal,
-		New: func() *esv1.ClusterExternalSecret { return &esv1.ClusterExternalSecret{} },
+		New:   func() *esv1.ClusterExternalSecret { return &esv1.ClusterExternalSecret{} },
+		Every: func(ces *esv1.ClusterExternalSecret) time.Duration { return every(ces.Spec.RefreshInterval) },
 	}
 	push := &reconciler.Loop[*esv1alpha1.ClusterPushSecret]{
 		Client: c.Client, Recorder: c.Recorder, Apply: c.applyPush,
-		New: func() *esv1alpha1.ClusterPushSecret { return &esv1alpha1.ClusterPushSecret{} },
+		New:   func() *esv1alpha1.ClusterPushSecret { return &esv1alpha1.ClusterPushSecret{} },
+		Every: func(cps *esv1alpha1.ClusterPushSecret) time.Duration { return every(cps.Spec.RefreshInterval) },
 	}
 	err := ctrl.NewControllerManagedBy(mgr).Named("clusterexternalsecret").WithOptions(reconciler.Options(1)).
 		For(&esv1.ClusterExternalSecret{}, builder.WithPredicates(reconciler.Changed())).

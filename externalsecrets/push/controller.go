@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/record"
@@ -32,7 +33,7 @@ import (
 type Controller struct {
 	Client   client.Client // reads PushSecrets and stores from its cache
 	Reader   client.Reader // reads Secrets and ConfigMaps, without a cache
-	Metadata client.Reader // cache of the metadata of Secrets
+	Metadata client.Reader // cache of the metadata of Secrets and Namespaces
 	Recorder record.EventRecorder
 	Stores   *stores.Stores
 	Queue    *queue.Queue // of all who use Stores; nil makes one
@@ -46,7 +47,7 @@ type Controller struct {
 // +kubebuilder:rbac:groups=external-secrets.io,resources=pushsecrets,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=external-secrets.io,resources=pushsecrets/status,verbs=patch
 // +kubebuilder:rbac:groups=external-secrets.io,resources=secretstores;clustersecretstores,verbs=get;list;watch
-// +kubebuilder:rbac:groups="",resources=secrets;configmaps,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=secrets;configmaps;namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
 
 // Messages of Ready=True, as External Secrets Operator words them.
@@ -71,10 +72,7 @@ func (c *Controller) loop() *reconciler.Loop[*esv1alpha1.PushSecret] {
 		New:       func() *esv1alpha1.PushSecret { return &esv1alpha1.PushSecret{} },
 		Finalizer: esv1alpha1.Finalizer,
 		Needs:     func(ps *esv1alpha1.PushSecret) bool { return ps.Spec.DeletionPolicy == esv1alpha1.DeletionDelete },
-		Finalize: func(ctx context.Context, ps *esv1alpha1.PushSecret) error {
-			r := &run{Controller: c, ps: ps}
-			return classify(r.removeAll(ctx, func(string) bool { return false }))
-		},
+		Finalize:  c.finalize,
 		Success: func(ps *esv1alpha1.PushSecret) (string, string) {
 			if gone(ps) {
 				return esv1alpha1.ReasonSourceDeleted, messageDeleted
@@ -82,6 +80,30 @@ func (c *Controller) loop() *reconciler.Loop[*esv1alpha1.PushSecret] {
 			return esv1alpha1.ReasonSynced, messageSynced
 		},
 	}
+}
+
+// finalize deletes from the stores what was pushed.
+func (c *Controller) finalize(ctx context.Context, ps *esv1alpha1.PushSecret) error {
+	r := &run{Controller: c, ps: ps}
+	err := r.removeAll(ctx, func(string) bool { return false })
+	if (errors.Is(err, stores.ErrNoStore) || errors.Is(err, stores.ErrReference)) && r.namespaceEnds(ctx) {
+		// The store, or its credentials, went first and will not come back: the
+		// namespace must not wait for them for ever.
+		if c.Recorder != nil {
+			c.Recorder.Event(ps, corev1.EventTypeWarning, esv1alpha1.ReasonErrored, "the namespace is deleted, and the store before this: what was pushed stays there")
+		}
+		return nil
+	}
+	if errors.Is(err, stores.ErrNoStore) || errors.Is(err, stores.ErrReference) {
+		err = fmt.Errorf("%w; or set spec.deletionPolicy to None, which leaves in the store what was pushed", err)
+	}
+	return classify(err)
+}
+
+func (r *run) namespaceEnds(ctx context.Context) bool {
+	ns := &metav1.PartialObjectMetadata{}
+	ns.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	return r.Metadata.Get(ctx, client.ObjectKey{Name: r.ps.Namespace}, ns) == nil && !ns.DeletionTimestamp.IsZero()
 }
 
 // noSource is what status.sources says when there was nothing to push.

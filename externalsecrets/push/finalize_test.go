@@ -1,0 +1,57 @@
+package push_test
+
+import (
+	"fmt"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
+	esv1alpha1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1alpha1"
+)
+
+// pushed is a PushSecret that has to delete what it pushed.
+func (b *bench) pushed() *esv1alpha1.PushSecret {
+	b.t.Helper()
+	b.apply("metadata: {name: db}\nstringData: {a: '1'}", &corev1.Secret{})
+	b.apply("metadata: {name: app}\nspec: {deletionPolicy: Delete, secretStoreRefs: [{name: store}], selector: {secret: {name: db}}, data: [{match: {secretKey: a, remoteRef: {remoteKey: a}}}]}", &esv1alpha1.PushSecret{})
+	b.holds(`{"a":"1"}`)
+	return b.ready("app", "True/Synced")
+}
+
+func (b *bench) goes(o client.Object) {
+	b.t.Helper()
+	b.eventually("the PushSecret to go", func() string {
+		if err := b.Get(b.t.Context(), client.ObjectKeyFromObject(o), o); !apierrors.IsNotFound(err) {
+			return fmt.Sprint(err)
+		}
+		return ""
+	})
+}
+
+// TestStoreGoesFirst wants to be told why a PushSecret stays, and how to let
+// it go.
+func TestStoreGoesFirst(t *testing.T) {
+	b := start(t)
+	ps := b.pushed()
+	must(t, b.Delete(t.Context(), &esv1.SecretStore{ObjectMeta: metav1.ObjectMeta{Namespace: b.ns, Name: "store"}}))
+	b.ready("app", `SecretStore "store" does not exist`)
+	must(t, b.Delete(t.Context(), ps))
+	b.ready("app", "set spec.deletionPolicy to None")
+	b.change(&esv1alpha1.PushSecret{}, "app", `{"spec":{"deletionPolicy":"None"}}`)
+	b.goes(ps)
+	b.holds(`{"a":"1"}`)
+}
+
+// TestNamespaceEnds deletes a namespace, in which things go in any order.
+func TestNamespaceEnds(t *testing.T) {
+	b := start(t)
+	ps := b.pushed()
+	must(t, b.Delete(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: b.ns}}))
+	must(t, b.Delete(t.Context(), &esv1.SecretStore{ObjectMeta: metav1.ObjectMeta{Namespace: b.ns, Name: "store"}}))
+	must(t, b.Delete(t.Context(), ps))
+	b.goes(ps)
+}
