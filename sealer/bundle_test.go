@@ -6,6 +6,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/lockstep-dev/lockstep/test/seeds"
 )
 
 // published is a ring of n keys of one cluster, and what it publishes.
@@ -169,9 +171,7 @@ func FuzzBundle(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(text)
-	f.Add([]byte(`{"statement":{},"signatures":[]}`))
-	f.Add([]byte(`{"statement":{"version":2,"keys":[{}]}}`))
+	seeds.Add(f, text, []byte(`{"statement":{},"signatures":[]}`), []byte(`{"statement":{"version":2,"keys":[{}]}}`), text[:len(text)/2], []byte("null"), []byte("[]"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		b, err := ParseBundle(in)
 		if err != nil && !errors.Is(err, ErrBundle) {

@@ -59,3 +59,53 @@ func TestVectors2(t *testing.T) {
 		}
 	}
 }
+
+// FuzzForge2 checks that no text of envelope 2 opens but what was sealed, and
+// that where it was sealed for.
+func FuzzForge2(f *testing.F) {
+	all, err := testkit.Vectors2()
+	if err != nil {
+		f.Fatal(err)
+	}
+	type fact struct{ sealed, namespace, name, item, scope string }
+	opens := map[fact]string{}
+	var keys []*HybridKey
+	for _, v := range all {
+		scope, err := ParseScope(v.Scope)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(v.Sealed, v.Namespace, v.Secret, v.Item, int(scope))
+		if v.Expect == testkit.ExpectOK {
+			at := Place{Binding{v.Namespace, v.Secret, scope}, v.Item}.narrowed()
+			opens[fact{v.Sealed, at.Namespace, at.Name, at.Item, v.Scope}] = string(v.Plaintext)
+		}
+		if len(keys) == 0 {
+			for _, k := range v.Keys {
+				key, _, err := ParseHybridKey(k.PEM)
+				if err != nil {
+					f.Fatal(err)
+				}
+				keys = append(keys, key)
+			}
+		}
+	}
+	ring := ringOf2(f, keys...)
+	f.Fuzz(func(t *testing.T, sealed, namespace, name, item string, scope int) {
+		at := Place{Binding{namespace, name, Scope(scope)}, item}
+		got, err := ring.OpenItem(sealed, at, "")
+		if err != nil {
+			for _, class := range []error{ErrFormat, ErrNoKey, ErrTamper, ErrPlace, ErrCluster, ErrUnknownKey} {
+				if errors.Is(err, class) {
+					return
+				}
+			}
+			t.Fatalf("OpenItem(%q): %v is of no class", sealed, err)
+		}
+		at = at.narrowed()
+		want, ok := opens[fact{sealed, at.Namespace, at.Name, at.Item, at.Scope.String()}]
+		if !ok || want != string(got.Value) {
+			t.Errorf("OpenItem(%q, %v): opened, and nobody sealed it", sealed, at)
+		}
+	})
+}

@@ -67,7 +67,7 @@ func newSet1(folder, kubeseal string) *set1 {
 	var err error
 	s.certs, err = os.MkdirTemp("", "vectors")
 	check(err)
-	defer os.RemoveAll(s.certs)
+	defer func() { check(os.RemoveAll(s.certs)) }()
 	for name, bits := range sizes {
 		s.keys[name] = s.key(name, bits)
 		check(os.WriteFile(filepath.Join(s.certs, name), certificate(s.keys[name]), 0o600))

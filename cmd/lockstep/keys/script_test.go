@@ -3,6 +3,7 @@ package keys
 import (
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -95,14 +96,12 @@ func TestScripts(t *testing.T) {
 			}
 			at := sealer.Binding{Namespace: "prod", Name: "db"}
 			file := sealedManifest(t, old, at, "value")
-			for name, content := range map[string]string{
+			maps.Copy(shared, map[string]string{
 				"keys.age": string(text), "id.txt": id.String(), "other.txt": otherIdentity(t), "short.txt": "short",
 				"tree/db.yaml": file + "---\nkind: ConfigMap\n", "before.yaml": file,
 				"tree/moved.yaml": strings.Replace(sealedManifest(t, old, at, "value"), "name: db", "name: other", 1),
 				"cut.age":         string(text[:len(text)/2]),
-			} {
-				shared[name] = content
-			}
+			})
 			for name, content := range shared {
 				path := filepath.Join(e.WorkDir, name)
 				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -136,11 +135,12 @@ func forOthers(t *testing.T, secrets ...*corev1.Secret) (map[string]string, erro
 	if err != nil {
 		return nil, err
 	}
-	strange, strangeKey := newKey(t, "other")
+	strange, _ := newKey(t, "other")
 	if err := keys.AddHybrid(strange, sealer.NewClusterID()); err != nil {
 		return nil, err
 	}
-	if strangeKey, err = keys.Parse(strange); err != nil {
+	strangeKey, err := keys.Parse(strange)
+	if err != nil {
 		return nil, err
 	}
 	ring := &sealer.Keyring{}

@@ -99,21 +99,27 @@ func (t *trust) target(text []byte, server string) (target, error) {
 		r, err := sealer.ParseRecipient(string(trimmed), sealer.ClusterID{})
 		return target{recipients: []sealer.Recipient{r}}, err
 	default:
-		cert, err := sealer.ParseCertificate(trimmed)
-		if err != nil {
-			return target{}, fmt.Errorf("%w: %w", errEmpty, err)
-		}
-		if t.now().After(cert.NotAfter) {
-			return target{}, fmt.Errorf("the certificate expired on %s", cert.NotAfter.Format("January 2, 2006"))
-		}
-		if server != "" { // a file is trusted as it was named
-			if err := t.believeCertificate(cert, server); err != nil {
-				return target{}, err
-			}
-		}
-		public, _ := cert.PublicKey.(*rsa.PublicKey) // ParseCertificate takes no other
-		return target{public: public}, nil
+		return t.certificateTarget(trimmed, server)
 	}
+}
+
+// certificateTarget reads a certificate, for envelope 1. One of a file is
+// trusted as it was named.
+func (t *trust) certificateTarget(text []byte, server string) (target, error) {
+	cert, err := sealer.ParseCertificate(text)
+	if err != nil {
+		return target{}, fmt.Errorf("%w: %w", errEmpty, err)
+	}
+	if t.now().After(cert.NotAfter) {
+		return target{}, fmt.Errorf("the certificate expired on %s", cert.NotAfter.Format("January 2, 2006"))
+	}
+	if server != "" {
+		if err := t.believeCertificate(cert, server); err != nil {
+			return target{}, err
+		}
+	}
+	public, _ := cert.PublicKey.(*rsa.PublicKey) // ParseCertificate takes no other
+	return target{public: public}, nil
 }
 
 // recipient reads what --recipient names. A file of published keys is trusted
