@@ -25,6 +25,8 @@ import (
 
 	bitnamiv1alpha1 "github.com/lockstep-dev/lockstep/apis/bitnami/v1alpha1"
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
+	esv1alpha1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1alpha1"
+	genv1 "github.com/lockstep-dev/lockstep/apis/generators/v1alpha1"
 	"github.com/lockstep-dev/lockstep/test/testenv"
 )
 
@@ -138,6 +140,7 @@ func Scheme() (*runtime.Scheme, error) {
 	s := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
 		clientgoscheme.AddToScheme, sourcev1.AddToScheme, kustomizev1.AddToScheme, bitnamiv1alpha1.AddToScheme, esv1.AddToScheme,
+		esv1alpha1.AddToScheme, genv1.AddToScheme,
 	} {
 		if err := add(s); err != nil {
 			return nil, err
@@ -184,7 +187,8 @@ func (s *Stage) startController(ctx context.Context) error {
 	}
 	if s.AWS != nil {
 		o.Trust = append(o.Trust, s.AWS.CA...)
-		o.Env = []string{"AWS_SECRETSMANAGER_ENDPOINT=" + s.AWS.Address(), "AWS_STS_ENDPOINT=" + s.AWS.Address()}
+		o.Env = []string{"AWS_SECRETSMANAGER_ENDPOINT=" + s.AWS.Address(), "AWS_STS_ENDPOINT=" + s.AWS.Address(),
+			"AWS_ECR_ENDPOINT=" + s.AWS.Address(), "AWS_ECR_PUBLIC_ENDPOINT=" + s.AWS.Address()}
 	}
 	if s.Controller, err = testenv.StartController(ctx, o); err == nil {
 		s.running = append(s.running, s.Controller)
