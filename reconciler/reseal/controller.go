@@ -15,6 +15,7 @@ import (
 	bitnamiv1alpha1 "github.com/lockstep-dev/lockstep/apis/bitnami/v1alpha1"
 	lockstepv1alpha1 "github.com/lockstep-dev/lockstep/apis/lockstep/v1alpha1"
 	"github.com/lockstep-dev/lockstep/reconciler"
+	"github.com/lockstep-dev/lockstep/reconciler/source"
 	"github.com/lockstep-dev/lockstep/sealer"
 )
 
@@ -24,7 +25,8 @@ type Controller struct {
 	Secrets   client.Reader // Secrets, from the API server
 	Recorder  record.EventRecorder
 	Ring      *sealer.Keyring
-	Namespace string // of the controller and its keys: that of the platform owner
+	Sources   *source.Store // what the sources of the cluster hold
+	Namespace string        // of the controller and its keys: that of the platform owner
 
 	AllowHTTPCredentials bool             // send credentials over http:// too
 	Now                  func() time.Time // the clock; nil is time.Now

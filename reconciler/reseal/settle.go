@@ -92,6 +92,10 @@ func (c *Controller) retire(ctx context.Context, r *lockstepv1alpha1.Reseal) err
 	if err := c.others(ctx, r); err != nil {
 		return err
 	}
+	blind, err := c.elsewhere(ctx, r)
+	if err != nil {
+		return err
+	}
 	var secrets corev1.SecretList
 	if err := c.Secrets.List(ctx, &secrets, client.InNamespace(c.Namespace), client.MatchingLabelsSelector{Selector: keys.Selector()}); err != nil {
 		return fmt.Errorf("list key Secrets: %w", err)
@@ -108,6 +112,7 @@ func (c *Controller) retire(ctx context.Context, r *lockstepv1alpha1.Reseal) err
 		r.Status.Retired = append(r.Status.Retired, key.Fingerprint)
 	}
 	r.Status.Unneeded = nil
+	c.tellBlind(r, blind)
 	return nil
 }
 

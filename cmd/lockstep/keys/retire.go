@@ -77,6 +77,11 @@ func (r *retiring) run(ctx context.Context, out io.Writer, names []string) error
 	if len(refused) > 0 {
 		return errors.Join(refused...)
 	}
+	others, err := unwatched(ctx, kube)
+	if err != nil {
+		return err
+	}
+	tellUnwatched(out, others)
 	for _, p := range chosen {
 		if p.Retired {
 			continue
