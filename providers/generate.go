@@ -24,6 +24,18 @@ type Generate func(ctx context.Context, spec any, config Config) (Made, error)
 // makes its values.
 type Generators map[string]Generate
 
+// Generate returns generate with tries.
+func (t Retries) Generate(generate Generate) Generate {
+	return func(ctx context.Context, spec any, config Config) (Made, error) {
+		var made Made
+		err := t.do(ctx, func() (err error) {
+			made, err = generate(ctx, spec, config)
+			return err
+		})
+		return made, err
+	}
+}
+
 // Object takes a JSON object apart: strings without their quotes, null as
 // nothing, anything else as it is spelled. It returns ErrInvalid, without a
 // word of the text, if that is something else.

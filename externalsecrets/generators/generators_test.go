@@ -1,6 +1,7 @@
 package generators
 
 import (
+	"context"
 	"errors"
 	"regexp"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	genv1 "github.com/lockstep-dev/lockstep/apis/generators/v1alpha1"
 	"github.com/lockstep-dev/lockstep/providers"
 )
@@ -65,6 +67,33 @@ func TestUUIDAndFake(t *testing.T) {
 	}
 	if _, err := g.make(t.Context(), "Other", nil, providers.Config{}); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("got %v, want ErrUnsupported", err)
+	}
+}
+
+// TestRetries tries again at once what may pass, as often as the spec says.
+func TestRetries(t *testing.T) {
+	calls, end := 0, providers.ErrUnavailable
+	g := &Generators{Backends: providers.Generators{genv1.VaultDynamicSecretKind: func(context.Context, any, providers.Config) (providers.Made, error) {
+		calls++
+		return providers.Made{}, end
+	}}}
+	for name, tc := range map[string]struct {
+		settings *esv1.RetrySettings
+		end      error
+		want     int
+	}{
+		"None":    {nil, providers.ErrUnavailable, 1},
+		"Two":     {&esv1.RetrySettings{MaxRetries: new(int32(2)), RetryInterval: new("1ms")}, providers.ErrUnavailable, 3},
+		"Denied":  {&esv1.RetrySettings{MaxRetries: new(int32(2)), RetryInterval: new("1ms")}, providers.ErrDenied, 1},
+		"Invalid": {&esv1.RetrySettings{RetryInterval: new("soon")}, providers.ErrInvalid, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			calls, end = 0, tc.end
+			_, err := g.make(t.Context(), genv1.VaultDynamicSecretKind, &genv1.VaultDynamicSecretSpec{RetrySettings: tc.settings}, providers.Config{})
+			if !errors.Is(err, tc.end) || calls != tc.want {
+				t.Errorf("%d calls, %v, want %d and %v", calls, err, tc.want, tc.end)
+			}
+		})
 	}
 }
 

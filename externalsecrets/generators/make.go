@@ -9,6 +9,7 @@ import (
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	genv1 "github.com/lockstep-dev/lockstep/apis/generators/v1alpha1"
+	"github.com/lockstep-dev/lockstep/externalsecrets/stores"
 	"github.com/lockstep-dev/lockstep/providers"
 )
 
@@ -33,6 +34,13 @@ func (g *Generators) make(ctx context.Context, kind string, spec any, config pro
 	backend := g.Backends[kind]
 	if backend == nil {
 		return providers.Made{}, fmt.Errorf("kind %q: %w: this build has no backend for it", kind, ErrUnsupported)
+	}
+	if s, ok := spec.(*genv1.VaultDynamicSecretSpec); ok {
+		tries, err := stores.Retries(s.RetrySettings)
+		if err != nil {
+			return providers.Made{}, err
+		}
+		backend = tries.Generate(backend)
 	}
 	return backend(ctx, spec, config)
 }

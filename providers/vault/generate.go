@@ -77,8 +77,6 @@ func query(s *genv1.VaultDynamicSecretSpec) (request, error) {
 		return q, fmt.Errorf("spec.method: %w: %q is none of GET, LIST, POST, PUT and DELETE", providers.ErrInvalid, s.Method)
 	case q.path == "" || strings.ContainsAny(q.path, "?#") || slices.Contains(strings.Split(q.path, "/"), ".."):
 		return q, fmt.Errorf("spec.path: %w: %q is no path of Vault, such as database/creds/app", providers.ErrInvalid, s.Path)
-	case s.RetrySettings != nil:
-		return q, fmt.Errorf("spec.retrySettings: %w: not supported: remove it; what fails is tried again by itself", providers.ErrInvalid)
 	}
 	switch q.method {
 	case http.MethodGet:

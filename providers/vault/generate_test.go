@@ -145,7 +145,6 @@ func TestDynamicSecretRefuses(t *testing.T) {
 		"Method":     {genv1.VaultDynamicSecretSpec{Path: "a", Method: "PURGE"}, providers.ErrInvalid, "spec.method"},
 		"Path":       {genv1.VaultDynamicSecretSpec{Path: "a/../b"}, providers.ErrInvalid, "spec.path"},
 		"Parameters": {genv1.VaultDynamicSecretSpec{Path: "a", Method: "POST", Parameters: &runtime.RawExtension{Raw: []byte(`[]`)}}, providers.ErrInvalid, "spec.parameters"},
-		"Retries":    {genv1.VaultDynamicSecretSpec{Path: "a", RetrySettings: &esv1.RetrySettings{}}, providers.ErrInvalid, "spec.retrySettings"},
 		"Result":     {genv1.VaultDynamicSecretSpec{Path: "sys/tools/random/8", Method: "POST", ResultType: "Some"}, providers.ErrInvalid, "spec.resultType"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -195,7 +195,8 @@ type VaultDynamicSecretSpec struct {
 	// +kubebuilder:validation:Enum=Data;Auth;Raw
 	ResultType string `json:"resultType,omitempty"`
 
-	// retrySettings are not supported: what fails is tried again by itself.
+	// retrySettings is how often a request that failed is tried again at once.
+	// Empty: not at once.
 	// +optional
 	RetrySettings *esv1.RetrySettings `json:"retrySettings,omitempty"`
 
