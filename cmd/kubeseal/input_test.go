@@ -92,3 +92,33 @@ func FuzzBackup(f *testing.F) {
 		}
 	})
 }
+
+// FuzzSealed checks that SealedSecrets are read or refused, and that one whose
+// template would lose something is refused.
+func FuzzSealed(f *testing.F) {
+	seeds.Add(f, "kind: SealedSecret\nspec: {encryptedData: {a: b}}\n---\nkind: SealedSecret\n", "{\"kind\":\"SealedSecret\"}{\"spec\":{}}", "spec: {template: {metadata: {labels: {a: 1}}}}", "spec: {template: {data: {a: null}}}", "", "null", "{}", "[1]", "a", "{")
+	f.Fuzz(func(t *testing.T, text string) {
+		all, err := readSealed(strings.NewReader(text))
+		for _, ss := range all {
+			if err == nil && ss.Spec.Template.MalformedMetadata {
+				t.Errorf("%q: its metadata would be lost", text)
+			}
+		}
+	})
+}
+
+// FuzzCertificate checks that what is taken for a certificate seals.
+func FuzzCertificate(f *testing.F) {
+	_, cert, err := sealer.NewCertificate(2048, time.Hour, "")
+	if err != nil {
+		f.Fatal(err)
+	}
+	text := sealer.EncodeCertificate(cert)
+	seeds.Add(f, text, append(bytes.Clone(text), text...), text[:len(text)/2], []byte("text"), nil, []byte("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		key, err := publicKey(text)
+		if (err == nil) != (key != nil) {
+			t.Errorf("%v, and %v", key, err)
+		}
+	})
+}

@@ -185,9 +185,18 @@ func (b *backup) open(path string) ([]corev1.Secret, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s was cut off or changed: %w", path, err)
 	}
+	secrets, err := parseBackup(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s %w", path, err)
+	}
+	return secrets, nil
+}
+
+// parseBackup reads what encrypt encrypted. Its error holds nothing of the text.
+func parseBackup(text []byte) ([]corev1.Secret, error) {
 	var list corev1.SecretList
-	if yaml.Unmarshal(text, &list) != nil || len(list.Items) == 0 { // an error may repeat what is in it
-		return nil, fmt.Errorf("%s holds no sealing keys", path)
+	if yaml.Unmarshal(text, &list) != nil || len(list.Items) == 0 {
+		return nil, errors.New("holds no sealing keys")
 	}
 	return list.Items, nil
 }

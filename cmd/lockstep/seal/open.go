@@ -90,7 +90,7 @@ func (o *opening) one(ctx context.Context, out io.Writer, ring *sealer.Keyring, 
 	}
 	if text, ok := ss.Spec.EncryptedData[o.item]; ok && o.item != "" {
 		at := sealer.Binding{Namespace: ss.Namespace, Name: ss.Name, Scope: manifest.ScopeOf(ss)}
-		opened, err := ring.OpenItem(strings.TrimSpace(text), sealer.Place{Binding: at, Item: o.item}, "")
+		opened, err := ring.OpenItem(text, sealer.Place{Binding: at, Item: o.item}, "")
 		if err != nil {
 			return err
 		}
