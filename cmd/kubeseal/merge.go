@@ -108,8 +108,15 @@ func above[M ~map[string]string](below, on M) M {
 	return below
 }
 
+// maxEdits is how many items are set one by one, each with a look at the whole
+// file: with more, the object is larger than the API server takes.
+const maxEdits = 1000
+
 // edited does in the text what merge does.
 func edited(text []byte, into, from *bitnamiv1alpha1.SealedSecret) ([]byte, error) {
+	if len(from.Spec.EncryptedData) > maxEdits {
+		return nil, manifest.ErrEdit
+	}
 	for _, part := range []struct {
 		path      []string
 		was, will map[string]string

@@ -72,14 +72,20 @@ var ErrEdit = errors.New("the file is written in a way that cannot be edited in 
 // as it is. Root is the mapping that path begins at, as Roots found it in text.
 // What is missing on the way is made: in braces within braces, in lines of its
 // own elsewhere. A new entry comes where it belongs if its neighbours are in
-// order, or else at the end. Its error is an ErrEdit; whoever calls it has to
-// see that the result says what was meant.
+// order, or else at the end. What comes out is read again: if it says anything
+// else than that, or if it cannot be done, the error is an ErrEdit.
 func Set(text []byte, root *yaml.Node, path []string, value string) ([]byte, error) {
 	if strangeBreaks(text) {
 		return nil, ErrEdit
 	}
-	e := &edit{text: text}
-	node := root
+	next, err := (&edit{text: text}).set(root, path, value)
+	if err != nil || !says(text, next, path, value) {
+		return nil, ErrEdit
+	}
+	return next, nil
+}
+
+func (e *edit) set(node *yaml.Node, path []string, value string) ([]byte, error) {
 	for i, name := range path {
 		if node.Kind != yaml.MappingNode {
 			return nil, ErrEdit

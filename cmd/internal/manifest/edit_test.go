@@ -43,6 +43,7 @@ func TestSet(t *testing.T) {
 		"FlowMissing":     {yamlHead + "spec: {template: {}}\n", yamlHead + "spec: {template: {}, encryptedData: {m: NEW}}\n"},
 		"Empty":           {yamlHead + "spec:\n  encryptedData: {} # none yet\n  template: {}\n", yamlHead + "spec:\n  encryptedData: # none yet\n    m: NEW\n  template: {}\n"},
 		"EmptyLines":      {yamlHead + "spec:\n  encryptedData: {\n  }\n", yamlHead + "spec:\n  encryptedData: {m: NEW}\n"},
+		"ItemNull":        {yamlHead + "spec:\n  encryptedData:\n    m: # none\n    z: Z\n", yamlHead + "spec:\n  encryptedData:\n    m: NEW # none\n    z: Z\n"},
 		"Null":            {yamlHead + "spec:\n  encryptedData: ~\n", yamlHead + "spec:\n  encryptedData:\n    m: NEW\n"},
 		"Nothing":         {yamlHead + "spec:\n    encryptedData: # none\n    template: {}\n", yamlHead + "spec:\n    encryptedData: # none\n      m: NEW\n    template: {}\n"},
 		"NothingAtEnd":    {yamlHead + "spec:\n  encryptedData:", yamlHead + "spec:\n  encryptedData:\n    m: NEW"},
