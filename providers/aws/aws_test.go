@@ -28,7 +28,7 @@ func TestReadAnswers(t *testing.T) {
 	}{
 		"String":      {"A string is the value.", 200, "", `{"SecretString":"value"}`, nil, "value"},
 		"Binary":      {"So is a binary.", 200, "", `{"SecretBinary":"dmFsdWU="}`, nil, "value"},
-		"Nothing":     {"No value is none.", 200, "", `{}`, providers.ErrNotFound, region},
+		"Nothing":     {"An answer without one does not say that it is gone.", 200, "", `{}`, providers.ErrUnavailable, region},
 		"Missing":     {"What is not there is not there.", 400, "ResourceNotFoundException", message, providers.ErrNotFound, region},
 		"Deleted":     {"A secret that is marked for deletion is gone.", 400, "InvalidRequestException", `{"message":"because it was marked for deletion."}`, providers.ErrNotFound, "marked for deletion"},
 		"BadState":    {"Any other state will not pass.", 400, "InvalidRequestException", message, providers.ErrInvalid, ""},

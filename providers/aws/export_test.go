@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
 	"github.com/lockstep-dev/lockstep/providers"
 )
@@ -20,3 +21,6 @@ func AssumeForTest(ctx context.Context, e Endpoints, config providers.Config) (a
 	}
 	return keys.Retrieve(ctx)
 }
+
+// ParametersForTest returns the client of the SDK that a store reads with.
+func ParametersForTest(r providers.Reader) *ssm.Client { return r.(*parameters).client }

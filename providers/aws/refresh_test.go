@@ -1,10 +1,15 @@
 package aws_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
+	sdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+
 	"github.com/lockstep-dev/lockstep/providers"
+	"github.com/lockstep-dev/lockstep/providers/aws"
 	"github.com/lockstep-dev/lockstep/test/testenv"
 )
 
@@ -48,5 +53,50 @@ func TestRefreshTakesOneRequest(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestParameterVersions reads a parameter by number and by label, as its owner
+// sets them with the SDK.
+func TestParameterVersions(t *testing.T) {
+	a := server.Get(t)
+	key, err := a.User(t.Context(), "labeller")
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := byKey()
+	settings["service"] = "ParameterStore"
+	r, err := open(t, a, settings, keyPair(key.ID, key.Secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, canaries := plantMany(t, "", 3, func(_, value string) {
+		if _, err := a.PutParameter(t.Context(), region, "/labels/app", value); err != nil {
+			t.Fatal(err)
+		}
+	})
+	owner := aws.ParametersForTest(r)
+	if _, err := owner.LabelParameterVersion(t.Context(), &ssm.LabelParameterVersionInput{Name: sdk.String("/labels/app"), ParameterVersion: sdk.Int64(2), Labels: []string{"stable"}}); err != nil {
+		t.Fatal(err)
+	}
+	var refs []providers.Ref
+	want := []*testenv.Canary{canaries[2], canaries[0], canaries[1], canaries[1]}
+	for _, version := range []string{"", "1", "2", "stable"} {
+		refs = append(refs, providers.Ref{Path: "/labels/app", Version: version})
+	}
+	resetCounts(t, a)
+	for i, got := range providers.ReadAll(t.Context(), r, refs) {
+		if got.Err != nil || string(got.Value.Bytes()) != want[i].Value() {
+			t.Errorf("ReadAll of version %q: got another value, or %v", refs[i].Version, got.Err)
+		}
+		mustRead(t, r, refs[i], want[i])
+	}
+	if got, err := a.Counts(t.Context()); err != nil || got[batchParameter] != 1 {
+		t.Errorf("four versions of a parameter: got %v, %v, want one request %s", got, err, batchParameter)
+	}
+	for _, version := range []string{"9", "nosuch"} {
+		if _, err := r.Read(t.Context(), providers.Ref{Path: "/labels/app", Version: version}); !errors.Is(err, providers.ErrNotFound) {
+			t.Errorf("Read of version %q: got %v, want ErrNotFound", version, err)
+		}
 	}
 }

@@ -44,7 +44,7 @@ func (s *secrets) Read(ctx context.Context, ref providers.Ref) (providers.Value,
 	}
 	value := content(out.SecretString, out.SecretBinary)
 	if value == nil {
-		return providers.Value{}, fmt.Errorf("read secret %q: %w: it has no value in %s", id, providers.ErrNotFound, s.service)
+		return providers.Value{}, fmt.Errorf("read secret %q: %w: %s gave no value", id, providers.ErrUnavailable, s.service)
 	}
 	return providers.NewValue(value), nil
 }

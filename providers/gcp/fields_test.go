@@ -12,13 +12,16 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"cloud.google.com/go/secretmanager/apiv1/secretmanagerpb"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	"github.com/lockstep-dev/lockstep/providers"
@@ -32,7 +35,8 @@ type recorder struct {
 	secretmanagerpb.UnimplementedSecretManagerServiceServer
 	conformance.References
 
-	sent []string
+	sent   []string
+	refuse error // what every access is answered with; nil: with what is there
 }
 
 func (r *recorder) notef(format string, args ...any) {
@@ -43,6 +47,9 @@ func (r *recorder) notef(format string, args ...any) {
 func (r *recorder) AccessSecretVersion(ctx context.Context, in *secretmanagerpb.AccessSecretVersionRequest) (*secretmanagerpb.AccessSecretVersionResponse, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	r.notef("access %s %s", in.GetName(), md.Get("authorization"))
+	if r.refuse != nil {
+		return nil, r.refuse
+	}
 	if strings.HasSuffix(in.GetName(), "/latest") {
 		return nil, status.Error(codes.FailedPrecondition, "disabled")
 	}
@@ -76,18 +83,41 @@ func (r *recorder) Secret(ctx context.Context, ref esv1.SecretKeySelector) (prov
 	return r.References.Secret(ctx, ref)
 }
 
-// TestFields is the inventory of spec.provider.gcpsm.
-func TestFields(t *testing.T) {
-	r := &recorder{References: conformance.References{Accounts: map[string]map[string]string{"app": nil, "other": nil},
-		TokenFn: func(_ context.Context, account string, _ []string) (string, error) { return "token-of-" + account, nil }}}
-	web := httptest.NewTLSServer(r)
-	defer web.Close()
+// start runs a recorder, and returns where it gives tokens and secrets.
+func (r *recorder) start(t *testing.T) (web *httptest.Server, host string) {
+	t.Helper()
+	web = httptest.NewTLSServer(r)
+	t.Cleanup(web.Close)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	google := grpc.NewServer(grpc.Creds(credentials.NewServerTLSFromCert(&web.TLS.Certificates[0])))
 	secretmanagerpb.RegisterSecretManagerServiceServer(google, r)
 	go func() { _ = google.Serve(listener) }() // it ends with Stop
-	defer google.Stop()
+	t.Cleanup(google.Stop)
+	return web, listener.Addr().String()
+}
+
+// TestRetryAfter wants to be told how long Google asks to wait.
+func TestRetryAfter(t *testing.T) {
+	refused, err := status.New(codes.ResourceExhausted, "leak").WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(7 * time.Second)})
+	must(t, err)
+	r := &recorder{refuse: refused.Err()}
+	_, key := keyOf(t, server.Get(t), testenv.GCPPrincipal{Name: "retry@team.iam.gserviceaccount.com"})
+	r.Set("k", "key.json", key)
+	web, host := r.start(t)
+	opened, err := gcp.New(gcp.Endpoints{SecretManager: host, STS: web.URL, CA: pemOf(web)})(t.Context(), store(t, byKey(), r))
+	must(t, err)
+	_, err = opened.Read(t.Context(), providers.Ref{Path: "app"})
+	if wait, ok := errors.AsType[providers.Throttled](err); !ok || wait.After != 7*time.Second || strings.Contains(err.Error(), "leak") {
+		t.Errorf("Read: got %v, want a Throttled of 7s without what Google said", err)
+	}
+}
+
+// TestFields is the inventory of spec.provider.gcpsm.
+func TestFields(t *testing.T) {
+	r := &recorder{References: conformance.References{Accounts: map[string]map[string]string{"app": nil, "other": nil},
+		TokenFn: func(_ context.Context, account string, _ []string) (string, error) { return "token-of-" + account, nil }}}
+	web, host := r.start(t)
 	_, key := keyOf(t, server.Get(t), testenv.GCPPrincipal{Name: "fields@team.iam.gserviceaccount.com"})
 	r.Set("k", "key.json", key)
 	r.Set("other", "key.json", key)
@@ -99,7 +129,7 @@ func TestFields(t *testing.T) {
 	trace := func(t *testing.T, config providers.Config) (string, error) {
 		t.Helper()
 		r.sent, config.References = nil, r
-		opened, err := gcp.New(gcp.Endpoints{SecretManager: listener.Addr().String(), STS: web.URL, IAM: web.URL, IdentityBinding: web.URL, CA: pemOf(web)})(t.Context(), config)
+		opened, err := gcp.New(gcp.Endpoints{SecretManager: host, STS: web.URL, IAM: web.URL, IdentityBinding: web.URL, CA: pemOf(web)})(t.Context(), config)
 		if err != nil {
 			return "", err
 		}
