@@ -5,6 +5,7 @@ package pull
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -86,20 +87,19 @@ func (c *Controller) forget(object types.NamespacedName) {
 func (c *Controller) mine(next reconcile.Reconciler) reconcile.Func {
 	return func(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 		es := &esv1.ExternalSecret{}
-		if err := c.Client.Get(ctx, req.NamespacedName, es); err == nil {
-			for _, ref := range fetch.Stores(&es.Spec) {
-				if !c.Stores.Serves(ctx, ref.Kind, es.Namespace, ref.Name) {
-					return reconcile.Result{}, nil
-				}
-			}
-			for _, ref := range fetch.Generators(&es.Spec) {
-				if !c.Makers.Serves(ctx, es.Namespace, ref) {
-					return reconcile.Result{}, nil
-				}
-			}
+		if err := c.Client.Get(ctx, req.NamespacedName, es); err == nil && !c.serves(ctx, es) {
+			return reconcile.Result{}, nil
 		}
 		return next.Reconcile(ctx, req)
 	}
+}
+
+// serves reports whether all stores and generators of es are this
+// controller's.
+func (c *Controller) serves(ctx context.Context, es *esv1.ExternalSecret) bool {
+	theirs := func(ref esv1.SecretStoreRef) bool { return !c.Stores.Serves(ctx, ref.Kind, es.Namespace, ref.Name) }
+	others := func(ref esv1.GeneratorRef) bool { return !c.Makers.Serves(ctx, es.Namespace, ref) }
+	return !slices.ContainsFunc(fetch.Stores(&es.Spec), theirs) && !slices.ContainsFunc(fetch.Generators(&es.Spec), others)
 }
 
 // finalize deletes the Secret of an ExternalSecret that asks for it. Without

@@ -120,14 +120,13 @@ func encodePEM(certs []*x509.Certificate) string {
 }
 
 // affordableDER reports whether the keys that a file says to derive can be
-// derived in time. Everywhere in it a salt is followed by the number of
-// iterations, and perhaps by a length.
+// derived in time.
 func affordableDER(der []byte, depth int) bool {
 	const maxDepth = 32
 	if depth > maxDepth {
 		return false
 	}
-	after := 0 // how many values ago the salt came; 0 if none did
+	after := 0
 	for len(der) > 0 {
 		var v asn1.RawValue
 		rest, err := asn1.Unmarshal(der, &v)
@@ -135,27 +134,36 @@ func affordableDER(der []byte, depth int) bool {
 			return true // nor can the library read it
 		}
 		der = rest
-		switch {
-		case v.Class == asn1.ClassUniversal && v.Tag == asn1.TagInteger && after > 0:
-			limit := int64(maxIterations)
-			if after == 2 {
-				limit = maxKeyLength
-			}
-			var n int64
-			if _, err := asn1.Unmarshal(v.FullBytes, &n); err != nil || n > limit {
-				return false
-			}
-			after = (after + 1) % 3
-		case v.Class == asn1.ClassUniversal && v.Tag == asn1.TagOctetString:
-			after = 1
-		default:
-			after = 0
+		var ok bool
+		if after, ok = affordableCount(v, after); !ok {
+			return false
 		}
 		if (v.IsCompound || v.Tag == asn1.TagOctetString) && !affordableDER(v.Bytes, depth+1) {
 			return false
 		}
 	}
 	return true
+}
+
+// affordableCount looks at one value. Everywhere in a file a salt is followed
+// by the number of iterations, and perhaps by a length; after is how many values
+// ago the salt came, or 0 if none did.
+func affordableCount(v asn1.RawValue, after int) (next int, ok bool) {
+	switch {
+	case v.Class != asn1.ClassUniversal:
+		return 0, true
+	case v.Tag == asn1.TagOctetString:
+		return 1, true
+	case v.Tag != asn1.TagInteger || after == 0:
+		return 0, true
+	}
+	limit := int64(maxIterations)
+	if after == 2 {
+		limit = maxKeyLength
+	}
+	var n int64
+	_, err := asn1.Unmarshal(v.FullBytes, &n)
+	return (after + 1) % 3, err == nil && n <= limit
 }
 
 // pemToPkcs12 makes a file of one certificate and its key, in base64.

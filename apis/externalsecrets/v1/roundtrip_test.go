@@ -242,8 +242,7 @@ func fields(t reflect.Type, at string, into map[string]bool) {
 		if strings.HasPrefix(t.PkgPath(), "k8s.io/") {
 			return
 		}
-		for i := range t.NumField() {
-			f := t.Field(i)
+		for f := range t.Fields() {
 			name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 			switch {
 			case name == "-":
