@@ -32,6 +32,7 @@ import (
 	"github.com/notaryproject/notation-go/signer"
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore-go/pkg/testing/ca"
+	"github.com/sigstore/sigstore-go/pkg/tlog"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	orasremote "oras.land/oras-go/v2/registry/remote"
 )
@@ -191,7 +192,13 @@ func TestSignedByIdentity(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	trusted, err := root.NewTrustedRoot(root.TrustedRootMediaType01, sigstore.FulcioCertificateAuthorities(), nil, sigstore.TimestampingAuthorities(), sigstore.RekorLogs())
+	logs := sigstore.RekorLogs()
+	for id, log := range logs {
+		if log.ID, err = hex.DecodeString(id); err != nil { // as it is in a file
+			t.Fatal(err)
+		}
+	}
+	trusted, err := root.NewTrustedRoot(root.TrustedRootMediaType01, sigstore.FulcioCertificateAuthorities(), nil, sigstore.TimestampingAuthorities(), logs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,14 +261,13 @@ func (b *bench) signKeyless(by *ca.VirtualSigstore, subject, issuer, digest stri
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	entry := entries[0].TransparencyLogEntry()
-	log, err := json.Marshal(map[string]any{
-		"SignedEntryTimestamp": entry.GetInclusionPromise().GetSignedEntryTimestamp(),
-		"Payload": map[string]any{
-			"body": base64.StdEncoding.EncodeToString(entry.GetCanonicalizedBody()), "integratedTime": entry.GetIntegratedTime(),
-			"logIndex": entry.GetLogIndex(), "logID": hex.EncodeToString(entry.GetLogId().GetKeyId()),
-		},
-	})
+	e := entries[0]
+	entry := tlog.RekorPayload{Body: e.Body(), IntegratedTime: e.IntegratedTime().Unix(), LogIndex: e.LogIndex(), LogID: hex.EncodeToString([]byte(e.LogKeyID()))}
+	promise, err := by.RekorSignPayload(entry)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	log, err := json.Marshal(map[string]any{"SignedEntryTimestamp": promise, "Payload": entry})
 	if err != nil {
 		b.t.Fatal(err)
 	}
