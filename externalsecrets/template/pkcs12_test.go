@@ -234,7 +234,7 @@ func TestDocs(t *testing.T) {
 // there, or is left out on purpose.
 func TestPeersFunctions(t *testing.T) {
 	funcs := guarded(t.Context())
-	for _, name := range strings.FieldsSeq(`pkcs12key pkcs12keyPass pkcs12cert pkcs12certPass pemToPkcs12 pemToPkcs12Pass
+	for name := range strings.FieldsSeq(`pkcs12key pkcs12keyPass pkcs12cert pkcs12certPass pemToPkcs12 pemToPkcs12Pass
 		fullPemToPkcs12 fullPemToPkcs12Pass pemTruststoreToPKCS12 pemTruststoreToPKCS12Pass filterPEM filterCertChain certSANs
 		jwkPublicKeyPem jwkPrivateKeyPem toYaml fromYaml rsaDecrypt hexdec`) {
 		if funcs[name] == nil {
