@@ -41,6 +41,7 @@ type options struct {
 	allowHTTPCredentials    bool
 	maxGitSize              int64
 	controllerClass         string
+	eventsAddr              string
 	identity                stores.Identity
 	secretsManager, sts     string
 	parameterStore          string
@@ -93,6 +94,8 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.controllerClass, "controller-class", "default", "serve stores whose spec.controller is this or empty")
 	fs.Func("ambient-credentials-namespaces", "namespaces, or patterns such as team-*, with commas between them, whose SecretStores may use the identity that a cloud gives to the controller; ClusterSecretStores may anyway", names(&o.identity.AmbientNamespaces))
 	fs.BoolVar(&o.identity.LinkLocal, "allow-link-local", false, "let stores name servers at link-local addresses and at those of metadata services")
+
+	fs.StringVar(&o.eventsAddr, "events-addr", "", "address of the webhooks that tell of changed secrets (/events/NAMESPACE/STORE); empty serves none")
 
 	fs.BoolVar(&o.version, "version", false, "print the version and exit")
 }

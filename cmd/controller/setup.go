@@ -106,6 +106,7 @@ func setup(mgr ctrl.Manager, o *options) error {
 
 	line := &queue.Queue{Stores: open}
 	made := &generators.Generators{Reader: c, References: open.References, Registry: open.Registry, Backends: makers(o), Ambient: open.Identity.Ambient, LinkLocal: open.Identity.LinkLocal, Class: o.controllerClass}
+	puller := &pull.Controller{Client: c, Reader: reader, Metadata: metadata, Recorder: events, Stores: open, Queue: line, Makers: made, Namespace: o.namespace}
 	deps := source.Deps{Client: c, Metadata: metadata, Secrets: reader, Recorder: events, Store: sources}
 
 	for _, r := range []interface{ SetupWithManager(ctrl.Manager) error }{
@@ -118,7 +119,8 @@ func setup(mgr ctrl.Manager, o *options) error {
 		&sealedsecret.Controller{Client: c, Reader: reader, Recorder: events, Keys: ring, Selector: selector, AcceptDeprecatedData: o.acceptV1Data, AllowPrivileged: o.allowPrivileged, Namespace: o.namespace, KeyPrefix: o.keyPrefix, OmitMetricLabels: o.omitLabels},
 		&reseal.Controller{Client: c, Secrets: reader, Recorder: events, Ring: ring, Sources: sources, Namespace: o.namespace, AllowHTTPCredentials: o.allowHTTPCredentials},
 		&stores.Controller{Client: c, Recorder: events, Stores: open},
-		&pull.Controller{Client: c, Reader: reader, Metadata: metadata, Recorder: events, Stores: open, Queue: line, Makers: made, Namespace: o.namespace},
+		puller,
+		hints(o, open, puller, events),
 		&fanout.Controller{Client: c, Metadata: metadata, Recorder: events},
 		&push.Controller{Client: c, Reader: reader, Metadata: metadata, Recorder: events, Stores: open, Queue: line, Makers: made},
 	} {

@@ -146,6 +146,7 @@ type bench struct {
 	ns       string
 	backend  *backend
 	makers   providers.Generators
+	puller   *pull.Controller
 	requests *counter
 	stop     func()
 }
@@ -206,10 +207,8 @@ func (b *bench) run() {
 	}
 	s := &stores.Stores{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Metadata: mgr.GetCache(), Registry: providers.Registry{"example": b.backend.open}, Class: "default"}
 	recorder := mgr.GetEventRecorderFor("lockstep")
-	for _, c := range []interface{ SetupWithManager(ctrl.Manager) error }{
-		&stores.Controller{Client: mgr.GetClient(), Recorder: recorder, Stores: s},
-		&pull.Controller{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Metadata: mgr.GetCache(), Recorder: recorder, Stores: s, Makers: b.generators(mgr, s), Namespace: b.ns},
-	} {
+	b.puller = &pull.Controller{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Metadata: mgr.GetCache(), Recorder: recorder, Stores: s, Makers: b.generators(mgr, s), Namespace: b.ns}
+	for _, c := range []interface{ SetupWithManager(ctrl.Manager) error }{&stores.Controller{Client: mgr.GetClient(), Recorder: recorder, Stores: s}, b.puller} {
 		if err := c.SetupWithManager(mgr); err != nil {
 			b.t.Fatal(err)
 		}

@@ -159,6 +159,9 @@ func (c *Controller) every(es *esv1.ExternalSecret) time.Duration {
 		}
 	}
 	c.queue.Expect(object, expected)
+	if c.tickets.hinted(object) {
+		c.alarm.set(object, queue.Repair, 0)
+	}
 	// A Secret that someone deletes before the cache ever shows it is missed by
 	// the watch: look once more when the cache has had its time.
 	if es.Status.Target != nil && m.seen != es.Status.Target.UID && now.Sub(m.wrote) <= lag {

@@ -36,6 +36,7 @@ type run struct {
 	live   *metav1.PartialObjectMetadata // the target; nil if there is none
 	stores string                        // versions of the stores
 	early  bool                          // read before its time, because it costs nothing
+	hinted bool                          // read before its time, because there is something new
 	now    time.Time
 }
 
@@ -62,7 +63,7 @@ func (c *Controller) apply(ctx context.Context, es *esv1.ExternalSecret) error {
 		return fought(es, left)
 	}
 	action := decide(es, r.memory, live, r.stores, r.now)
-	if action != refresh && r.asked(action) {
+	if r.asked(action) {
 		action = refresh
 	}
 	switch action {
@@ -111,9 +112,10 @@ func (c *Controller) versions(ctx context.Context, es *esv1.ExternalSecret) stri
 // asked reports whether there is a reason to read that decide does not know:
 // answers have come, or it saves someone a request to read now.
 func (r *run) asked(found action) bool {
-	waits, early := r.tickets.has(client.ObjectKeyFromObject(r.es), r.version())
-	r.early = early
-	return waits || early && found == nothing && r.es.Spec.RefreshPolicy != esv1.RefreshCreatedOnce && r.es.Spec.RefreshPolicy != esv1.RefreshOnChange && r.memory.windows.admits(r.now)
+	waits, early, hinted := r.tickets.has(client.ObjectKeyFromObject(r.es), r.version())
+	r.early, r.hinted = early, hinted
+	again := r.es.Spec.RefreshPolicy != esv1.RefreshCreatedOnce && r.es.Spec.RefreshPolicy != esv1.RefreshOnChange && r.memory.windows.admits(r.now)
+	return waits || again && (hinted || early && found == nothing)
 }
 
 // version is what answers of stores are for.
@@ -212,7 +214,7 @@ func (r *run) lane() queue.Lane {
 		return queue.Periodic
 	case r.es.Status.RefreshTime.IsZero(), r.es.Status.SyncedResourceVersion != syncedVersion(r.es):
 		return queue.First
-	case !r.early && !due(r.es, r.memory, r.stores, r.now):
+	case r.hinted, !r.early && !due(r.es, r.memory, r.stores, r.now):
 		return queue.Repair
 	default:
 		return queue.Periodic

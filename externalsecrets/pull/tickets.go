@@ -21,6 +21,7 @@ type tickets struct {
 	mu    sync.Mutex
 	m     map[types.NamespacedName]*ticket
 	early map[types.NamespacedName]bool
+	hints map[types.NamespacedName]bool // objects whose secrets are said to have changed
 }
 
 // ticket is what one object asked for.
@@ -30,14 +31,36 @@ type ticket struct {
 }
 
 // has reports whether an object waits for reads, or has them, or should read
-// early.
-func (t *tickets) has(object types.NamespacedName, version string) (waits, early bool) {
+// early, or was told to read. That stays so until it can: what it waits for
+// may be older than the change.
+func (t *tickets) has(object types.NamespacedName, version string) (waits, early, hinted bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	early = t.early[object]
 	delete(t.early, object)
-	mine := t.m[object]
-	return mine != nil && mine.version == version, early
+	if mine := t.m[object]; mine != nil && mine.version == version {
+		return true, early, false
+	}
+	hinted = t.hints[object]
+	delete(t.hints, object)
+	return false, early, hinted
+}
+
+// hint tells an object to read.
+func (t *tickets) hint(object types.NamespacedName) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.hints == nil {
+		t.hints = map[types.NamespacedName]bool{}
+	}
+	t.hints[object] = true
+}
+
+// hinted reports whether an object is told to read still.
+func (t *tickets) hinted(object types.NamespacedName) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.hints[object]
 }
 
 // take returns the results that an object waits for, if they are there. If it
@@ -84,6 +107,7 @@ func (t *tickets) forget(object types.NamespacedName) {
 	defer t.mu.Unlock()
 	delete(t.m, object)
 	delete(t.early, object)
+	delete(t.hints, object)
 }
 
 // alarm puts objects back into the controller's work queue. It is a source

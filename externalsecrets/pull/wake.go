@@ -25,6 +25,7 @@ import (
 // Field indexes of ExternalSecrets.
 const (
 	byTarget = "lockstep.byTarget" // namespace/name of the Secret
+	byKey    = "lockstep.byKey"    // as byStore, with a key that is read there or "" for a find
 	byStore  = "lockstep.byStore"  // kind/namespace/name; no namespace for a ClusterSecretStore
 	bySource = "lockstep.bySource" // namespace/kind/name of what templateFrom or a generatorRef names
 )
@@ -45,6 +46,7 @@ func index(mgr ctrl.Manager) error {
 			}
 			return refs
 		},
+		byKey: keysOf,
 		byStore: func(es *esv1.ExternalSecret) (refs []string) {
 			for _, ref := range fetch.Stores(&es.Spec) {
 				refs = append(refs, storeKey(ref.Kind, es.Namespace, ref.Name))

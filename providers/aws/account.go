@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,9 @@ type account struct {
 	prefix, service string
 	refs            providers.References
 	renewing        sync.Mutex
+	region          string
+	web             *http.Client
+	endpoint        *string // of the service; nil is AWS's own
 
 	single atomic.Int64 // until when nothing is read in batches, in Unix seconds
 }

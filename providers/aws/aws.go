@@ -58,18 +58,18 @@ func open(ctx context.Context, e Endpoints, config providers.Config) (providers.
 	if err != nil {
 		return nil, err
 	}
-	a := &account{keys: keys, prefix: p.Prefix, refs: config.References}
+	a := &account{keys: keys, prefix: p.Prefix, refs: config.References, region: p.Region, web: web}
 	// The controllers decide when to try again, for all stores alike.
 	var r providers.Reader
 	if p.Service == esv1.AWSServiceParameterStore {
-		a.service = "AWS Parameter Store in " + p.Region
+		a.service, a.endpoint = "AWS Parameter Store in "+p.Region, endpoint(e.ParameterStore)
 		r = &parameters{account: a, client: ssm.New(ssm.Options{
-			Region: p.Region, Credentials: keys, HTTPClient: web, HTTPSignerV4: signer{}, BaseEndpoint: endpoint(e.ParameterStore), Retryer: aws.NopRetryer{},
+			Region: p.Region, Credentials: keys, HTTPClient: web, HTTPSignerV4: signer{}, BaseEndpoint: a.endpoint, Retryer: aws.NopRetryer{},
 		})}
 	} else {
-		a.service = "AWS Secrets Manager in " + p.Region
+		a.service, a.endpoint = "AWS Secrets Manager in "+p.Region, endpoint(e.SecretsManager)
 		r = &secrets{account: a, deletion: p.SecretsManager, client: secretsmanager.New(secretsmanager.Options{
-			Region: p.Region, Credentials: keys, HTTPClient: web, HTTPSignerV4: signer{}, BaseEndpoint: endpoint(e.SecretsManager), Retryer: aws.NopRetryer{},
+			Region: p.Region, Credentials: keys, HTTPClient: web, HTTPSignerV4: signer{}, BaseEndpoint: a.endpoint, Retryer: aws.NopRetryer{},
 		})}
 	}
 	if _, err := keys.Retrieve(ctx); err != nil {

@@ -191,6 +191,7 @@ type readyWatch struct {
 	events watch.Interface
 	since  map[string]time.Time // when each was created
 	took   map[string]float64   // seconds to Ready
+	reason string               // why one is not, the last
 }
 
 func (b *bench) awaitExternal(ctx context.Context) (*readyWatch, error) {
@@ -208,7 +209,7 @@ func (w *readyWatch) all(ctx context.Context, n int) ([]float64, error) {
 	for len(w.took) < n {
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%d of %d ExternalSecrets are Ready: %w", len(w.took), n, ctx.Err())
+			return nil, fmt.Errorf("%d of %d ExternalSecrets are Ready, one is not because: %s: %w", len(w.took), n, w.reason, ctx.Err())
 		case e, ok := <-w.events.ResultChan():
 			if !ok {
 				return nil, fmt.Errorf("the watch ended after %d of %d ExternalSecrets", len(w.took), n)
@@ -233,6 +234,9 @@ func (w *readyWatch) see(e watch.Event) {
 	if !ok {
 		begin = time.Now()
 		w.since[es.Name] = begin
+	}
+	if ready := meta.FindStatusCondition(es.GetConditions(), "Ready"); ready != nil && ready.Status != metav1.ConditionTrue {
+		w.reason = ready.Message
 	}
 	if _, done := w.took[es.Name]; !done && meta.IsStatusConditionTrue(es.GetConditions(), "Ready") {
 		w.took[es.Name] = round(time.Since(begin).Seconds())

@@ -52,7 +52,7 @@ func (b *bench) awsStore(ctx context.Context, name string, keys int) error {
 	if err != nil {
 		return err
 	}
-	second, err := b.AWS.Role(ctx, testenv.AWSRole{Name: "bench-read", Principals: []string{first},
+	second, err := b.AWS.Role(ctx, testenv.AWSRole{Name: "bench-read", Principals: []string{"arn:aws:sts::*:assumed-role/bench-web/*"},
 		Allow: []testenv.AWSStatement{{Actions: []string{"secretsmanager:*"}, Resources: []string{"*"}}}})
 	if err != nil {
 		return err

@@ -30,6 +30,7 @@ func TestSealingValues(t *testing.T) {
 		"rateLimitBurst":        {sealing("rateLimitBurst", 4), "--rate-limit-burst=4"},
 		"additionalNamespaces":  {map[string]any{"controller": map[string]any{"additionalNamespaces": []any{"a", "b"}}}, "--additional-namespaces=a,b"},
 		"logFormat":             {map[string]any{"controller": map[string]any{"logFormat": "text"}}, "--log-format=text"},
+		"eventsWebhook":         {map[string]any{"events": map[string]any{"webhook": true}}, "--events-addr=:8083"},
 		"omitSecretLabels":      {map[string]any{"metrics": map[string]any{"omitSecretLabels": true}}, "--metrics-omit-secret-labels=true"},
 	}
 	for name, tc := range cases {
