@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -15,10 +17,11 @@ import (
 
 // Faulty is a backend that speaks HTTP, and how its service says no.
 type Faulty struct {
-	// Open opens a store at the URL of a server that answers every request in
-	// the same way, and returns a ref to read. The credential is what the store
-	// logs in with.
-	Open func(t *testing.T, server string) (r providers.Reader, ref providers.Ref, credential string)
+	// Open opens a store at a server that answers every request in the same way,
+	// and returns a ref to read. The credential is what the store logs in with.
+	Open func(t *testing.T, server *httptest.Server) (r providers.Reader, ref providers.Ref, credential string)
+	// TLS says that the backend speaks to no server without.
+	TLS bool
 	// Denied and Throttled are the bodies, and their statuses, with which the
 	// service itself refuses a request, and asks for fewer of them.
 	Denied, Throttled string
@@ -55,31 +58,44 @@ func TestFaults(t *testing.T, f Faulty) {
 		"Crash":      {"A server that fails may be back.", answer(500, leak), providers.ErrUnavailable},
 		"Truncated":  {"Half an answer is none.", truncated, providers.ErrUnavailable},
 		"Redirected": {"A redirect is not followed.", elsewhere(t), providers.ErrUnavailable},
-		"Hangs":      {"A server that does not answer is given up on.", hang(t), providers.ErrUnavailable},
+		"Hangs":      {"A server that does not answer is given up on.", hang, providers.ErrUnavailable},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // one of them waits
-			server := httptest.NewServer(tc.serve)
-			t.Cleanup(server.Close)
-			r, ref, credential := f.Open(t, server.URL)
-			start := time.Now()
-			_, err := r.Read(t.Context(), ref)
-			if !errors.Is(err, tc.want) || errors.Is(err, providers.ErrNotFound) {
-				t.Errorf("%s\nRead: got %v, want %q", tc.reason, err, tc.want)
-			}
-			text := fmt.Sprintf("%v %+v %#v", err, err, err)
-			if strings.Contains(text, leak) || strings.Contains(text, credential) {
-				t.Errorf("Read: %v repeats what the server said, or the credential", err)
-			}
-			var wait providers.Throttled
-			if errors.As(err, &wait) && wait.After != 7*time.Second {
-				t.Errorf("Throttled: got After %s, want 7s", wait.After)
-			}
-			if took := time.Since(start); took > 3*f.Hangs {
-				t.Errorf("Read took %s, want about %s at most", took, f.Hangs)
-			}
+			f.want(t, tc.serve, tc.want, tc.reason)
 		})
+	}
+}
+
+// want reads from a server, and wants an error of a class that repeats nothing.
+func (f Faulty) want(t *testing.T, serve http.HandlerFunc, class error, reason string) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(serve)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that give up
+	if f.TLS {
+		server.StartTLS()
+	} else {
+		server.Start()
+	}
+	t.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+	})
+	r, ref, credential := f.Open(t, server)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*f.Hangs)
+	defer cancel()
+	_, err := r.Read(ctx, ref)
+	if !errors.Is(err, class) || errors.Is(err, providers.ErrNotFound) {
+		t.Errorf("%s\nRead: got %v, want %q", reason, err, class)
+	}
+	text := fmt.Sprintf("%v %+v %#v", err, err, err)
+	if strings.Contains(text, leak) || strings.Contains(text, credential) {
+		t.Errorf("Read: %v repeats what the server said, or the credential", err)
+	}
+	var wait providers.Throttled
+	if errors.As(err, &wait) && wait.After != 7*time.Second {
+		t.Errorf("Throttled: got After %s, want 7s", wait.After)
 	}
 }
 
@@ -108,15 +124,8 @@ func elsewhere(t *testing.T) http.HandlerFunc {
 	}
 }
 
-// hang answers no request until the test is over.
-func hang(t *testing.T) http.HandlerFunc {
-	t.Helper()
-	over, end := context.WithCancel(context.WithoutCancel(t.Context()))
-	t.Cleanup(end)
-	return func(_ http.ResponseWriter, r *http.Request) {
-		select {
-		case <-over.Done():
-		case <-r.Context().Done():
-		}
-	}
+// hang answers no request.
+func hang(_ http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body) // what is not read keeps the end of the connection from being seen
+	<-r.Context().Done()
 }

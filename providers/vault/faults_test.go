@@ -1,6 +1,7 @@
 package vault_test
 
 import (
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -13,10 +14,10 @@ import (
 
 func TestFaults(t *testing.T) {
 	conformance.TestFaults(t, conformance.Faulty{
-		Open: func(t *testing.T, server string) (providers.Reader, providers.Ref, string) {
+		Open: func(t *testing.T, server *httptest.Server) (providers.Reader, providers.Ref, string) {
 			t.Helper()
 			refs := &conformance.References{}
-			with := byToken(server)
+			with := byToken(server.URL)
 			delete(with, "auth") // a token is looked at when it is used, which is a request more
 			with["headers"] = map[string]string{"X-Proxy": staticToken}
 			r, err := vault.Open(t.Context(), store(t, with, refs))
