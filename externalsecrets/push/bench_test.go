@@ -109,7 +109,7 @@ func (b *bench) apply(text string, into client.Object) {
 func (b *bench) eventually(what string, check func() string) {
 	b.t.Helper()
 	last := ""
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if last = check(); last == "" {
 			return
 		}
