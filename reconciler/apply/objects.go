@@ -16,7 +16,6 @@ type objects struct {
 	cancel func()
 
 	mu     sync.Mutex
-	listed bool
 	seen   map[object.ObjMetadata]entry
 	owners map[types.NamespacedName]bool // who requires the watch
 }
@@ -96,17 +95,10 @@ func (s *objects) Replace(list []any, resourceVersion string) error {
 			s.drop(id, version(resourceVersion))
 		}
 	}
-	s.listed = true
 	for o := range s.owners {
 		s.notify(o) // who waited for the list
 	}
 	return nil
-}
-
-func (s *objects) isListed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.listed
 }
 
 // tell notifies the owner by label; of a single watched object, all who

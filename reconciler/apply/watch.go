@@ -197,15 +197,6 @@ func (w *Watcher) Saw(t Target, live *unstructured.Unstructured) Observed {
 	return o
 }
 
-// Listed reports whether the watch of a required target has seen all that was
-// there when it began.
-func (w *Watcher) Listed(t Target) bool {
-	w.mu.Lock()
-	set := w.watches[t]
-	w.mu.Unlock()
-	return set != nil && set.isListed()
-}
-
 // observe reduces a live object to what is kept.
 func observe(live *unstructured.Unstructured, t Target) Observed {
 	o := Observed{

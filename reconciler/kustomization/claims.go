@@ -37,10 +37,14 @@ type claim struct {
 
 // clusterOf names the cluster that a Kustomization applies to.
 func clusterOf(ks *kustomizev1.Kustomization) string {
-	if kc := ks.Spec.KubeConfig; kc != nil && kc.SecretRef != nil {
-		return ks.Namespace + "/" + kc.SecretRef.Name + "/" + kc.SecretRef.Key
+	if ks.Spec.KubeConfig == nil {
+		return ""
 	}
-	return ""
+	from, err := connectionOf(ks)
+	if err != nil {
+		return "" // its run says so, and applies nothing
+	}
+	return from.kind + "/" + from.namespace + "/" + from.name + "/" + from.key
 }
 
 // fill takes what the inventories say. Of two that have the same object, the

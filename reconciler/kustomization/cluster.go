@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
-	"github.com/fluxcd/pkg/apis/meta"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -56,25 +55,28 @@ func (c *Controller) target(ks *kustomizev1.Kustomization, o plan.Object) apply.
 	return t
 }
 
-// connect makes the cluster of spec.kubeConfig known. The Secret is read when
-// its metadata changes, and then once.
+// connect makes the cluster of spec.kubeConfig known. The Secret or ConfigMap
+// is read when its metadata changes, and then once.
 func (c *Controller) connect(ctx context.Context, ks *kustomizev1.Kustomization) error {
 	st := c.states.of(ks)
 	id := ""
-	if kc := ks.Spec.KubeConfig; kc != nil {
-		ref := kc.SecretRef
-		m := &metav1.PartialObjectMetadata{}
-		m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-		if err := c.Metadata.Get(ctx, client.ObjectKey{Namespace: ks.Namespace, Name: ref.Name}, m); err != nil {
-			return fmt.Errorf("spec.kubeConfig.secretRef: Secret %s/%s: %w", ks.Namespace, ref.Name, err)
+	if ks.Spec.KubeConfig != nil {
+		from, err := connectionOf(ks)
+		if err != nil {
+			return err
 		}
-		id = fmt.Sprintf("%s/%s/%s/%s/%s", ks.Namespace, ref.Name, ref.Key, m.UID, m.ResourceVersion)
+		m := &metav1.PartialObjectMetadata{}
+		m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(from.kind))
+		if err := c.Metadata.Get(ctx, client.ObjectKey{Namespace: ks.Namespace, Name: from.name}, m); err != nil {
+			return fmt.Errorf("%s: %w", from, err)
+		}
+		id = fmt.Sprintf("%s/%s/%s/%s/%s/%s", from.kind, ks.Namespace, from.name, from.key, m.UID, m.ResourceVersion)
 		if id == st.cluster {
 			return nil
 		}
-		config, err := c.kubeConfig(ctx, ks, ref)
+		config, err := c.config(ctx, ks, from)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", from, err)
 		}
 		if err := c.Clients.Connect(id, config); err != nil {
 			return err
@@ -90,30 +92,50 @@ func (c *Controller) connect(ctx context.Context, ks *kustomizev1.Kustomization)
 	return nil
 }
 
-func (c *Controller) kubeConfig(ctx context.Context, ks *kustomizev1.Kustomization, ref *meta.SecretKeyReference) (*rest.Config, error) {
+// connection is where the way to another cluster is written.
+type connection struct{ field, kind, namespace, name, key string }
+
+func (c connection) String() string {
+	return fmt.Sprintf("spec.kubeConfig.%s: %s %s/%s", c.field, c.kind, c.namespace, c.name)
+}
+
+func connectionOf(ks *kustomizev1.Kustomization) (connection, error) {
+	switch kc := ks.Spec.KubeConfig; {
+	case kc.SecretRef != nil && kc.ConfigMapRef != nil:
+		return connection{}, errors.New("spec.kubeConfig: set secretRef or configMapRef, not both")
+	case kc.SecretRef != nil:
+		return connection{"secretRef", "Secret", ks.Namespace, kc.SecretRef.Name, kc.SecretRef.Key}, nil
+	case kc.ConfigMapRef != nil:
+		return connection{"configMapRef", "ConfigMap", ks.Namespace, kc.ConfigMapRef.Name, ""}, nil
+	default:
+		return connection{}, errors.New("spec.kubeConfig: set secretRef or configMapRef")
+	}
+}
+
+// config reads the way to the cluster as the Kustomization's own account.
+func (c *Controller) config(ctx context.Context, ks *kustomizev1.Kustomization, from connection) (*rest.Config, error) {
 	reader, err := c.Clients.For(c.local(ks))
 	if err != nil {
 		return nil, err
 	}
-	data, err := reader.Data(ctx, "Secret", ks.Namespace, ref.Name)
+	data, err := reader.Data(ctx, from.kind, ks.Namespace, from.name)
 	if err != nil {
-		return nil, fmt.Errorf("spec.kubeConfig.secretRef: read Secret %s/%s: %w", ks.Namespace, ref.Name, err)
+		return nil, fmt.Errorf("read it: %w", err)
+	}
+	if from.kind == "ConfigMap" {
+		return c.identityConfig(ks, data)
 	}
 	raw := data["value"]
 	switch {
-	case ref.Key != "":
-		raw = data[ref.Key]
+	case from.key != "":
+		raw = data[from.key]
 	case raw == "":
 		raw = data["value.yaml"]
 	}
 	if raw == "" {
-		return nil, fmt.Errorf("spec.kubeConfig.secretRef: Secret %s/%s has no key %q", ks.Namespace, ref.Name, or(ref.Key, "value"))
+		return nil, fmt.Errorf("it has no key %q", or(from.key, "value"))
 	}
-	config, err := parseKubeConfig(raw)
-	if err != nil {
-		return nil, fmt.Errorf("spec.kubeConfig.secretRef: Secret %s/%s: %w", ks.Namespace, ref.Name, err)
-	}
-	return config, nil
+	return parseKubeConfig(raw)
 }
 
 // parseKubeConfig reads the current context of a kubeconfig. Whatever would

@@ -5,6 +5,7 @@ package kustomization
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"time"
@@ -12,6 +13,8 @@ import (
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
 	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/record"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -94,20 +97,17 @@ func observe(ks *kustomizev1.Kustomization, _ error) {
 // apply brings the cluster in line with one Kustomization. It never waits: a
 // watch brings it back.
 func (c *Controller) apply(ctx context.Context, ks *kustomizev1.Kustomization) error {
-	if err := supported(ks); err != nil {
-		return err
-	}
 	if err := c.compile(ks); err != nil {
 		return err
 	}
 	snapshot, err := c.source(ks)
 	if err != nil {
-		return err
+		return c.keep(ks, err)
 	}
 	if err := c.dependencies(ctx, ks); err != nil {
 		return err
 	}
-	run := &run{Controller: c, ks: ks, state: c.states.of(ks), revision: snapshot.Revision}
+	run := &run{Controller: c, ks: ks, state: c.states.of(ks), revision: snapshot.Revision, origin: snapshot.Origin}
 	run.begin()
 	err = run.redact(run.do(ctx, snapshot.Tree))
 	if err == nil {
@@ -150,7 +150,7 @@ func (c *Controller) source(ks *kustomizev1.Kustomization) (source.Snapshot, err
 	snapshot, ok := c.Sources.Get(ref.Kind, namespace, ref.Name)
 	if !ok {
 		return source.Snapshot{}, reconciler.Wait(meta.ArtifactFailedReason, 0,
-			fmt.Errorf("source %s %s/%s has nothing to apply yet: %s", ref.Kind, namespace, ref.Name, c.Sources.Why(ref.Kind, namespace, ref.Name)))
+			fmt.Errorf("source %s %s/%s %w: %s", ref.Kind, namespace, ref.Name, errNothing, c.Sources.Why(ref.Kind, namespace, ref.Name)))
 	}
 	if entries, err := fs.ReadDir(snapshot.Tree, "."); err == nil && len(entries) == 0 {
 		return source.Snapshot{}, reconciler.Wait(meta.ArtifactFailedReason, 0,
@@ -158,6 +158,29 @@ func (c *Controller) source(ks *kustomizev1.Kustomization) (source.Snapshot, err
 	}
 	return snapshot, nil
 }
+
+// keep leaves the status of a Kustomization alone that is Ready with its
+// present spec, and whose source has nothing at the moment: after a restart,
+// until the source is fetched, which one that is suspended may never be. An
+// Event says so where the source says why.
+func (c *Controller) keep(ks *kustomizev1.Kustomization, err error) error {
+	ready := apimeta.FindStatusCondition(ks.Status.Conditions, meta.ReadyCondition)
+	if ready == nil || ready.Status != metav1.ConditionTrue || ready.ObservedGeneration != ks.Generation || !errors.Is(err, errNothing) {
+		return err
+	}
+	if at, ok := meta.ReconcileAnnotationValue(ks.GetAnnotations()); ok && at != ks.Status.LastHandledReconcileAt {
+		return err // somebody asks
+	}
+	st := c.states.of(ks)
+	if text := err.Error(); st.kept != text {
+		st.kept = text
+		c.Recorder.Eventf(ks, corev1.EventTypeWarning, meta.ArtifactFailedReason, "%s; what was applied at revision %s stays", text, ks.Status.LastAppliedRevision)
+	}
+	return reconciler.ErrPending
+}
+
+// errNothing says that a source has nothing to apply.
+var errNothing = errors.New("has nothing to apply yet")
 
 // every is when to look again after a success: at the interval, or earlier
 // when an object that became unwell has had the time to recover, or one that

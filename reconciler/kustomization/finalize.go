@@ -35,7 +35,7 @@ func (c *Controller) finalize(ctx context.Context, ks *kustomizev1.Kustomization
 		return nil
 	}
 	entries, err := readInventory(ks)
-	if err != nil {
+	if err != nil || len(entries) == 0 {
 		return err
 	}
 	if err := c.connect(ctx, ks); apierrors.IsNotFound(err) {

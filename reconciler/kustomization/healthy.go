@@ -11,7 +11,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/lockstep-dev/lockstep/reconciler"
 	"github.com/lockstep-dev/lockstep/reconciler/apply"
 	"github.com/lockstep-dev/lockstep/reconciler/health"
 	"github.com/lockstep-dev/lockstep/reconciler/plan"
@@ -80,9 +79,7 @@ func (r *run) healthy(objects []plan.Object) error {
 		r.succeeded(true)
 		return nil
 	}
-	message := fmt.Sprintf("Running health checks for revision %s with a timeout of %s", r.revision, timeout)
-	r.condition(metav1.ConditionUnknown, meta.ProgressingReason, message)
-	return reconciler.Progressing(meta.ProgressingReason, h.left(timeout), fmt.Errorf("%s", message))
+	return r.progressing(objects, h.left(timeout))
 }
 
 // unwell returns the first object that is not as it should be, failed ones
@@ -105,7 +102,7 @@ func (r *run) unwell(checks []check) (string, health.Result) {
 }
 
 func (r *run) succeeded(checked bool) {
-	r.ks.Status.LastAppliedRevision = r.revision
+	r.ks.Status.LastAppliedRevision, r.ks.Status.LastAppliedOriginRevision = r.revision, r.origin
 	if checked {
 		r.condition(metav1.ConditionTrue, meta.SucceededReason, "All health checks passed")
 		return

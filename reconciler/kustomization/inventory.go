@@ -27,6 +27,24 @@ func readInventory(ks *kustomizev1.Kustomization) ([]plan.Entry, error) {
 	return entries, nil
 }
 
+// maxInventory bounds the inventory in bytes of JSON: etcd takes 1.5 MiB for
+// an object, and the rest of this one has to fit too. Source:
+// https://etcd.io/docs/v3.5/dev-guide/limit/
+const maxInventory = 1200 << 10
+
+// fits refuses an inventory that the API server could not store, before
+// anything is applied that nobody would remember.
+func fits(entries []plan.Entry) error {
+	size := 0
+	for _, e := range entries {
+		size += len(`{"id":"","v":""},`) + len(e.ID.String()) + len(e.Version)
+	}
+	if size <= maxInventory {
+		return nil
+	}
+	return fmt.Errorf("the inventory of %d objects takes %d KiB, and the status of a Kustomization holds %d: split the path into several Kustomizations; nothing was changed", len(entries), size>>10, maxInventory>>10)
+}
+
 func writeInventory(ks *kustomizev1.Kustomization, entries []plan.Entry) {
 	refs := make([]kustomizev1.ResourceRef, 0, len(entries))
 	for _, e := range entries {

@@ -475,13 +475,6 @@ func TestBadInput(t *testing.T) {
 			b.ready("app", "True/ReconciliationSucceeded/Applied revision: "+fixed)
 		})
 	}
-	t.Run("UnsupportedField", func(t *testing.T) {
-		b.create("sops", func(s *kustomizev1.KustomizationSpec) { s.Decryption = &kustomizev1.Decryption{Provider: "sops"} })
-		ks := b.ready("sops", "False/UnsupportedField")
-		if !strings.Contains(message(ks), "spec.decryption") {
-			t.Errorf("message: %s", message(ks))
-		}
-	})
 	t.Run("CrossNamespace", func(t *testing.T) {
 		b.create("thief", func(s *kustomizev1.KustomizationSpec) { s.SourceRef.Namespace = "kube-system" })
 		ks := b.ready("thief", "False/ArtifactFailed")

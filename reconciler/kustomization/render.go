@@ -27,6 +27,7 @@ type run struct {
 	state    *state
 	client   *apply.Client
 	revision string
+	origin   string // the revision of what the source was made from, if it says so
 }
 
 // render brings r.state.rendered up to date, if the tree, the spec or a

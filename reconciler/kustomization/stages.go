@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -101,16 +102,29 @@ func (r *run) stage(ctx context.Context, actions []plan.Action) (failed, left []
 	var (
 		mu    sync.Mutex
 		group errgroup.Group
+		hung  = map[schema.GroupKind]int{}
 	)
 	group.SetLimit(parallel)
+	// What had no answer in the last run comes last, or it would keep others
+	// from their turn for good.
+	slices.SortStableFunc(actions, func(a, b plan.Action) int { return compare(r.state.hung[a.ID], r.state.hung[b.ID]) })
 	for _, a := range actions {
-		mu.Lock()
-		before := r.state.applied[a.ID]
-		mu.Unlock()
 		group.Go(func() error {
-			is, err := r.applyOne(ctx, a, before)
+			mu.Lock()
+			before, silent := r.state.applied[a.ID], hung[a.ID.GroupKind] >= parallel
+			mu.Unlock()
+			is, err := applied{}, errHung
+			if !silent {
+				is, err = r.applyOne(ctx, a, before)
+			}
 			mu.Lock()
 			defer mu.Unlock()
+			if hangs(err) {
+				hung[a.ID.GroupKind]++
+				r.state.hung[a.ID] = true
+			} else if !silent {
+				delete(r.state.hung, a.ID)
+			}
 			switch {
 			case err == nil:
 				r.state.applied[a.ID] = is
@@ -127,6 +141,34 @@ func (r *run) stage(ctx context.Context, actions []plan.Action) (failed, left []
 	return failed, left
 }
 
+// compare orders false before true.
+func compare(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	default:
+		return 1
+	}
+}
+
+// objectTimeout bounds the apply of one object: more than an admission webhook
+// may take. Source: timeoutSeconds of a webhook, 30 at most.
+const objectTimeout = 40 * time.Second
+
+// errHung says that an object was not tried: as many of its kind as are
+// applied at once had no answer, so that a webhook that hangs keeps a run no
+// longer than one of them.
+var errHung = errors.New("was not tried, as others of its kind had no answer: see the admission webhooks for the kind")
+
+// hangs reports whether the API server, or a webhook that it asks, did not
+// answer.
+func hangs(err error) bool {
+	return err != nil && (errors.Is(err, context.DeadlineExceeded) || apierrors.IsTimeout(err) || apierrors.IsServerTimeout(err) ||
+		apierrors.IsInternalError(err) && strings.Contains(err.Error(), "failed calling webhook"))
+}
+
 // passing reports whether an error is about one kind of objects, or one
 // object on its way out, and says nothing about others.
 func passing(err error) bool {
@@ -135,6 +177,8 @@ func passing(err error) bool {
 }
 
 func (r *run) applyOne(ctx context.Context, a plan.Action, before applied) (applied, error) {
+	ctx, cancel := context.WithTimeout(ctx, objectTimeout)
+	defer cancel()
 	target := r.target(r.ks, a.Object)
 	seen, _ := r.watcher.Get(target, a.ID)
 	out, err := r.client.Apply(ctx, a.Desired, apply.Options{

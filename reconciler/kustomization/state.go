@@ -20,11 +20,13 @@ type state struct {
 	uid      types.UID
 	rendered rendered
 	applied  map[object.ObjMetadata]applied
+	hung     map[object.ObjMetadata]bool // had no answer when they were applied last
 	health   healthState
 	compiled compiled
 	cluster  string // that was connected to; empty is the controller's own
 	attempt  attempt
 	asked    string // the last request for a run
+	kept     string // what was said of a source that has nothing
 }
 
 // attempt is the work on one revision and spec, in as many runs as it takes.
@@ -126,7 +128,7 @@ func (s *states) of(ks *kustomizev1.Kustomization) *state {
 		s.m = map[types.NamespacedName]*state{}
 	}
 	if s.m[key] == nil || s.m[key].uid != ks.UID {
-		s.m[key] = &state{uid: ks.UID, applied: map[object.ObjMetadata]applied{}}
+		s.m[key] = &state{uid: ks.UID, applied: map[object.ObjMetadata]applied{}, hung: map[object.ObjMetadata]bool{}}
 	}
 	return s.m[key]
 }

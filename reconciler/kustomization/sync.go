@@ -12,6 +12,7 @@ import (
 	"github.com/fluxcd/pkg/apis/meta"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/lockstep-dev/lockstep/reconciler"
 	"github.com/lockstep-dev/lockstep/reconciler/apply"
@@ -37,8 +38,11 @@ func (r *run) sync(ctx context.Context) error {
 	// that nothing is forgotten whenever this process ends. The status has one
 	// writer, the loop: so this run ends here, and the next one applies.
 	if len(p.Stages) > 0 && !slices.Equal(p.Before, inventory) {
+		if err := fits(p.Before); err != nil {
+			return retry(r.ks, meta.ReconciliationFailedReason, err)
+		}
 		writeInventory(r.ks, p.Before)
-		return r.progressing(soon)
+		return r.progressing(objects, soon)
 	}
 	if err := r.watch(objects); err != nil {
 		return r.failed(err)
@@ -78,8 +82,17 @@ func (r *run) prune(ctx context.Context, p plan.Plan) error {
 // keeps back.
 const reasonPruneHeld = "PruneHeld"
 
-func (r *run) progressing(after time.Duration) error {
-	return reconciler.Progressing(meta.ProgressingReason, after, fmt.Errorf("Applying revision %s", r.revision)) //nolint:staticcheck // ST1005: shown as Flux's client shows its own
+// progressing says that objects are being applied, and waited for where the
+// spec asks for that. It says the same from the first object to the last
+// health check, so that a revision takes two writes of the status: before the
+// first object, and when all is done.
+func (r *run) progressing(objects []plan.Object, after time.Duration) error {
+	message := "Applying revision " + r.revision
+	if len(r.checks(objects)) > 0 {
+		message = fmt.Sprintf("Applying revision %s, then running health checks with a timeout of %s", r.revision, r.ks.GetTimeout())
+		r.condition(metav1.ConditionUnknown, meta.ProgressingReason, message)
+	}
+	return reconciler.Progressing(meta.ProgressingReason, after, errors.New(message))
 }
 
 // known compares what was applied with what the watches see now, and marks

@@ -61,8 +61,10 @@ func dependsOn(ks *kustomizev1.Kustomization, is func(kustomizev1.DependencyRefe
 
 // inputsOf lists the Secrets and ConfigMaps that a Kustomization reads.
 func inputsOf(ks *kustomizev1.Kustomization) (refs []string) {
-	if kc := ks.Spec.KubeConfig; kc != nil && kc.SecretRef != nil {
-		refs = append(refs, "Secret/"+ks.Namespace+"/"+kc.SecretRef.Name)
+	if ks.Spec.KubeConfig != nil {
+		if from, err := connectionOf(ks); err == nil {
+			refs = append(refs, from.kind+"/"+ks.Namespace+"/"+from.name)
+		}
 	}
 	if d := ks.Spec.Decryption; d != nil && d.SecretRef != nil {
 		refs = append(refs, "Secret/"+ks.Namespace+"/"+d.SecretRef.Name)
