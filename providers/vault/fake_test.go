@@ -1,7 +1,10 @@
 package vault_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -9,6 +12,7 @@ import (
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	"github.com/lockstep-dev/lockstep/providers"
+	"github.com/lockstep-dev/lockstep/test/testenv"
 )
 
 // answers is a server whose requests a test decides on. It counts them by
@@ -70,4 +74,24 @@ func store(t *testing.T, settings map[string]any, refs providers.References) pro
 // byToken are the settings of a store with a token from the Secret t, key t.
 func byToken(server string) map[string]any {
 	return map[string]any{"server": server, "path": "secret", "auth": map[string]any{"tokenSecretRef": map[string]string{"name": "t", "key": "t"}}}
+}
+
+// relay sends a request on to a real server, and its answer back.
+func relay(t *testing.T, v *testenv.Vault, w http.ResponseWriter, r *http.Request) {
+	t.Helper()
+	onward, err := http.NewRequestWithContext(r.Context(), r.Method, v.Address()+r.URL.RequestURI(), r.Body)
+	must(t, err)
+	onward.Header, onward.ContentLength = r.Header, r.ContentLength
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(v.CA)
+	web := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}}
+	defer web.CloseIdleConnections()
+	answer, err := web.Do(onward)
+	if err != nil {
+		w.WriteHeader(http.StatusBadGateway)
+		return
+	}
+	defer answer.Body.Close()
+	w.WriteHeader(answer.StatusCode)
+	_, _ = io.Copy(w, answer.Body) // the client is gone
 }
