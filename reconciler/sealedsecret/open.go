@@ -86,13 +86,22 @@ func (f *failures) err(at sealer.Binding) error {
 	}
 	var parts []string
 	for _, cause := range f.causes {
-		parts = append(parts, fmt.Sprintf("no key could decrypt secret (%s): %s", strings.Join(f.items[cause], ", "), cause))
+		parts = append(parts, fmt.Sprintf("no key could decrypt secret (%s): %s", listed(f.items[cause]), cause))
 	}
 	err := fmt.Errorf("%s; it is opened for %v: seal it again with: %s", strings.Join(parts, "; "), at, f.way(at))
 	if f.retired {
 		return retiredError{err}
 	}
 	return err
+}
+
+// listed names items, the first of many: the message is for people to read.
+func listed(items []string) string {
+	const most = 50
+	if more := len(items) - most; more > 0 {
+		return fmt.Sprintf("%s, and %d more", strings.Join(items[:most], ", "), more)
+	}
+	return strings.Join(items, ", ")
 }
 
 // retiredError is an error that is a sealer.ErrRetired too.

@@ -252,7 +252,10 @@ func TestBadShapes(t *testing.T) {
 		if err := b.Create(t.Context(), o); err != nil {
 			continue // the API server refuses it
 		}
-		b.synced(name, "False")
+		c := b.synced(name, "False").Status.Conditions[0]
+		if name == "many" && (!strings.Contains(c.Message, "and 9950 more") || len(c.Message) > 4000) {
+			t.Errorf("of 10,000 items the message says %s", c.Message)
+		}
 	}
 	b.create(b.sealed("good", b.strict("good"), b.key(), canary.Value()))
 	b.synced("good", "True")
