@@ -108,6 +108,15 @@ type bench struct {
 
 func start(t *testing.T) *bench {
 	t.Helper()
+	v := &vault{}
+	b := startWith(t, providers.Registry{"vault": v.open})
+	b.vault = v
+	return b
+}
+
+// startWith is start with other backends.
+func startWith(t *testing.T, registry providers.Registry) *bench {
+	t.Helper()
 	cp := cluster.Get(t)
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, esv1.AddToScheme} {
@@ -127,8 +136,8 @@ func start(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{Client: c, t: t, cp: cp, ns: cp.Namespace(t), other: cp.Namespace(t), vault: &vault{}}
-	b.stores = &stores.Stores{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Metadata: mgr.GetCache(), Registry: providers.Registry{"vault": b.vault.open}, Class: "default"}
+	b := &bench{Client: c, t: t, cp: cp, ns: cp.Namespace(t), other: cp.Namespace(t)}
+	b.stores = &stores.Stores{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Metadata: mgr.GetCache(), Registry: registry, Class: "default"}
 	if err := (&stores.Controller{Client: mgr.GetClient(), Recorder: mgr.GetEventRecorderFor("lockstep"), Stores: b.stores}).SetupWithManager(mgr); err != nil {
 		t.Fatal(err)
 	}
