@@ -6,7 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -127,7 +130,7 @@ type Writer interface {
 
 // DecodeMetadata reads the settings of a backend out of the metadata of a
 // write: its spec, if it is a PushSecretMetadata, or else the whole of it.
-// Fields that T does not have are an ErrInvalid.
+// A field that T does not have is an ErrInvalid that names it.
 func DecodeMetadata[T any](raw json.RawMessage) (T, error) {
 	var settings T
 	if len(raw) == 0 || string(raw) == "null" {
@@ -149,7 +152,31 @@ func DecodeMetadata[T any](raw json.RawMessage) (T, error) {
 		}
 	}
 	if err := strictly(raw, &settings); err != nil {
-		return settings, fmt.Errorf("metadata: %w: it has a field that this provider does not have, or of another type", ErrInvalid)
+		return settings, fmt.Errorf("metadata%s: %w: this provider has no such setting, or of another type; it has %s", wrongField(err), ErrInvalid, settingsOf(reflect.TypeFor[T]()))
 	}
 	return settings, nil
+}
+
+// wrongField returns the field that could not be decoded, with a dot in front;
+// nothing if the decoder does not say.
+func wrongField(err error) string {
+	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && t.Field != "" {
+		return "." + t.Field
+	}
+	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		return "." + strings.Trim(name, `"`)
+	}
+	return ""
+}
+
+// settingsOf lists the fields of a struct, as JSON spells them.
+func settingsOf(of reflect.Type) string {
+	var names []string
+	for field := range of.Fields() {
+		if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
 }

@@ -62,19 +62,21 @@ func TestDecodeMetadata(t *testing.T) {
 	cases := map[string]struct {
 		reason, raw, want string
 		invalid           bool
+		field             string
 	}{
 		"None":    {reason: "Nothing is set."},
 		"Bare":    {reason: "Settings stand alone.", raw: `{"tier":"a"}`, want: "a"},
 		"Wrapped": {reason: "Or in the spec of an object.", raw: `{"apiVersion":"kubernetes.external-secrets.io/v1alpha1","kind":"PushSecretMetadata","spec":{"tier":"b"}}`, want: "b"},
-		"Kind":    {reason: "Of one kind.", raw: `{"kind":"Other","spec":{}}`, invalid: true},
-		"Unknown": {reason: "A field that is not there is not ignored.", raw: `{"teir":"a"}`, invalid: true},
+		"Kind":    {reason: "Of one kind.", raw: `{"kind":"Other","spec":{}}`, invalid: true, field: ".kind"},
+		"Unknown": {reason: "A field that is not there is not ignored.", raw: `{"teir":"a"}`, invalid: true, field: ".teir"},
+		"Type":    {reason: "A field has a type.", raw: `{"tier":["hunter2"]}`, invalid: true, field: ".tier"},
 		"Text":    {reason: "Text has no fields.", raw: `"tier"`, invalid: true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			got, err := providers.DecodeMetadata[settings](json.RawMessage(tc.raw))
-			if errors.Is(err, providers.ErrInvalid) != tc.invalid || (err == nil && got.Tier != tc.want) {
-				t.Errorf("%s\ngot %+v, %v", tc.reason, got, err)
+			if errors.Is(err, providers.ErrInvalid) != tc.invalid || (err == nil && got.Tier != tc.want) || (err != nil && !strings.HasPrefix(err.Error(), "metadata"+tc.field+": ")) {
+				t.Errorf("%s\ngot %+v, %v, want an error that begins with metadata%s", tc.reason, got, err, tc.field)
 			}
 		})
 	}

@@ -181,7 +181,7 @@ func TestPoliciesAtARealService(t *testing.T) {
   data: [{match: {secretKey: user, remoteRef: {remoteKey: KEY(settings), property: name}}, metadata: {nosuchsetting: true}}]
 `)
 		r.ready("settings", "False/Errored/spec.data[0].match: write")
-		r.ready("settings", "metadata: ")
+		r.ready("settings", "metadata.nosuchsetting: ")
 		r.has("settings", nil)
 	})
 }

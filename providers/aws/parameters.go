@@ -111,11 +111,12 @@ func (p *parameters) readBatch(ctx context.Context, names []string, at map[strin
 // are asked for, one for each 10.
 func (p *parameters) Find(ctx context.Context, q providers.Query) ([]string, error) {
 	root := p.prefix + q.Path
-	if root != "" && !strings.HasPrefix(root, "/") {
+	path := root == "" || strings.HasPrefix(root, "/") // or else a prefix, which is no folder
+	if q.Path != "" && !path {
 		return nil, fmt.Errorf("find.path %q: %w: a path of Parameter Store begins with a slash", root, providers.ErrInvalid)
 	}
 	names, err := p.describe(ctx, root, q.Tags)
-	if errors.Is(err, providers.ErrDenied) && len(q.Tags) == 0 {
+	if errors.Is(err, providers.ErrDenied) && len(q.Tags) == 0 && path {
 		names, err = p.below(ctx, root)
 	}
 	if err != nil {
@@ -136,8 +137,12 @@ func (p *parameters) describe(ctx context.Context, root string, tags map[string]
 	filter := func(key, option, value string) {
 		in.ParameterFilters = append(in.ParameterFilters, types.ParameterStringFilter{Key: &key, Option: &option, Values: []string{value}})
 	}
-	if strings.Trim(root, "/") != "" {
+	switch {
+	case strings.Trim(root, "/") == "":
+	case strings.HasPrefix(root, "/"):
 		filter("Path", "Recursive", strings.TrimSuffix(root, "/"))
+	default:
+		filter("Name", "BeginsWith", root)
 	}
 	for key, value := range tags {
 		filter("tag:"+key, "Equals", value)

@@ -100,3 +100,28 @@ func TestParameterVersions(t *testing.T) {
 		}
 	}
 }
+
+// TestFindBelowAPrefixOfNames finds parameters in a store whose prefix is no
+// folder.
+func TestFindBelowAPrefixOfNames(t *testing.T) {
+	a := server.Get(t)
+	key, err := a.User(t.Context(), "prefixed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"prefixed-a", "prefixed-b", "other-a"} {
+		if _, err := a.PutParameter(t.Context(), region, name, "v"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settings := byKey()
+	settings["service"], settings["prefix"] = "ParameterStore", "prefixed-"
+	r, err := open(t, a, settings, keyPair(key.ID, key.Secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := r.(providers.Finder).Find(t.Context(), providers.Query{})
+	if err != nil || fmt.Sprint(found) != "[a b]" {
+		t.Errorf("Find: got %q, %v, want a and b", found, err)
+	}
+}

@@ -21,6 +21,8 @@ func (f parameterFilter) passes(p *parameter) (bool, error) {
 		return ok && slices.Contains(f.Values, got), nil
 	case f.Key == "Name" && f.Option == "Equals":
 		return slices.Contains(f.Values, p.name), nil
+	case f.Key == "Name" && f.Option == "BeginsWith":
+		return slices.ContainsFunc(f.Values, func(prefix string) bool { return strings.HasPrefix(p.name, prefix) }), nil
 	case f.Key == "Path":
 		return slices.ContainsFunc(f.Values, func(path string) bool {
 			rest, ok := strings.CutPrefix(p.name, strings.TrimSuffix(path, "/")+"/")
