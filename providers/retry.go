@@ -95,6 +95,17 @@ func (r retriedReader) Read(ctx context.Context, ref Ref) (v Value, err error) {
 	return v, err
 }
 
+// WithoutRetries returns the Reader that r adds tries to, with what else that
+// one can do; r itself if it adds none.
+func WithoutRetries(r Reader) Reader {
+	if tries, ok := r.(interface{ without() Reader }); ok {
+		return tries.without()
+	}
+	return r
+}
+
+func (r retriedReader) without() Reader { return r.to }
+
 // ReadAll implements BatchReader. Only what failed is read again.
 func (r retriedBatches) ReadAll(ctx context.Context, refs []Ref) []Result {
 	results := make([]Result, len(refs))

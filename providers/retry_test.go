@@ -227,6 +227,9 @@ type (
 func wantAbilities(t *testing.T, r providers.Reader, x *flaky) {
 	t.Helper()
 	got := retry(t, twice, r)
+	if without := providers.WithoutRetries(got); without != r || providers.WithoutRetries(r) != r {
+		t.Errorf("without tries it is a %T, want the %T that it was", without, r)
+	}
 	wantSame[providers.BatchReader](t, r, got)
 	wantSame[providers.Finder](t, r, got)
 	wantSame[providers.MetadataReader](t, r, got)

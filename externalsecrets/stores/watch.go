@@ -17,5 +17,6 @@ func (s *Stores) Open(ctx context.Context, store esv1.GenericStore) (providers.R
 	if err := checkSpec(store); err != nil {
 		return nil, err
 	}
-	return s.reader(ctx, store, "", 0)
+	reader, err := s.reader(ctx, store, "", 0)
+	return providers.WithoutRetries(reader), err // who listens tries again by himself
 }
