@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/lockstep-dev/lockstep/cmd/internal/cluster"
 	"github.com/lockstep-dev/lockstep/cmd/internal/manifest"
 )
 
@@ -23,7 +24,7 @@ const maxBackup = 128 << 20
 
 // backup is how a backup is encrypted, and opened.
 type backup struct {
-	cluster
+	settings
 	recipients     []string // of age
 	identities     []string // files of age
 	passphraseFile string
@@ -45,7 +46,7 @@ func backupCmd() *cobra.Command {
 		Use:     "backup FILE",
 		Short:   "Write all sealing keys to a file, encrypted with age",
 		Example: "  lockstep keys backup keys.age --recipient age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kudmkfptqmc9z6y\n  lockstep keys backup keys.age --passphrase-file ~/passphrase",
-		Args:    cobra.ExactArgs(1),
+		Args:    cluster.Args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return b.write(cmd.Context(), cmd.OutOrStdout(), args[0])
 		},
@@ -117,7 +118,7 @@ func (b *backup) write(ctx context.Context, out io.Writer, path string) error {
 		return err
 	}
 	if len(secrets) == 0 {
-		return fmt.Errorf("there is no sealing key in namespace %q: see --controller-namespace", b.namespace)
+		return fmt.Errorf("there is no sealing key in namespace %q: see --controller-namespace", b.Namespace)
 	}
 	pairs, _, malformed := parse(secrets)
 	text, err := encrypt(secrets, to)
@@ -160,6 +161,11 @@ func encrypt(secrets []corev1.Secret, to []age.Recipient) ([]byte, error) {
 		return nil, fmt.Errorf("encrypt: %w", err)
 	}
 	return out.Bytes(), nil
+}
+
+// OpenBackup returns the key Secrets of a file that lockstep keys backup wrote.
+func OpenBackup(path string, identities []string, passphraseFile string) ([]corev1.Secret, error) {
+	return (&backup{identities: identities, passphraseFile: passphraseFile}).open(path)
 }
 
 // open returns the Secrets of a backup.

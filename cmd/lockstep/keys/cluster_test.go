@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	sigsyaml "sigs.k8s.io/yaml"
 
@@ -36,7 +35,8 @@ func newBench(t *testing.T) *bench {
 	t.Helper()
 	cp := controlPlane.Get(t)
 	t.Setenv("KUBECONFIG", cp.Kubeconfig())
-	c := &cluster{rules: clientcmd.NewDefaultClientConfigLoadingRules(), overrides: &clientcmd.ConfigOverrides{}}
+	c := &settings{}
+	c.bind(&cobra.Command{})
 	kube, err := c.connect()
 	if err != nil {
 		t.Fatal(err)

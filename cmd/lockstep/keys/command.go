@@ -13,16 +13,14 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	bitnamiv1alpha1 "github.com/lockstep-dev/lockstep/apis/bitnami/v1alpha1"
 	lockstepv1alpha1 "github.com/lockstep-dev/lockstep/apis/lockstep/v1alpha1"
+	"github.com/lockstep-dev/lockstep/cmd/internal/cluster"
 	"github.com/lockstep-dev/lockstep/reconciler/keys"
 	"github.com/lockstep-dev/lockstep/sealer"
 )
@@ -34,36 +32,19 @@ func Commands() []*cobra.Command {
 	return []*cobra.Command{cmd, resealCmd()}
 }
 
-// cluster says which controller is meant.
-type cluster struct {
-	rules          *clientcmd.ClientConfigLoadingRules
-	overrides      *clientcmd.ConfigOverrides
-	namespace      string // of the controller and its keys
-	controllerName string
-	prefix         string // of the names of key Secrets
+// settings say which controller is meant, and which of its Secrets are keys.
+type settings struct {
+	cluster.Flags
+	prefix string // of the names of key Secrets
 }
 
-func (c *cluster) bind(cmd *cobra.Command) {
-	c.rules, c.overrides = clientcmd.NewDefaultClientConfigLoadingRules(), &clientcmd.ConfigOverrides{}
-	flags := cmd.Flags()
-	flags.StringVar(&c.rules.ExplicitPath, "kubeconfig", "", "path of the kubeconfig (default $KUBECONFIG, or ~/.kube/config)")
-	flags.StringVar(&c.overrides.CurrentContext, "context", "", "context of the kubeconfig")
-	flags.StringVar(&c.namespace, "controller-namespace", metav1.NamespaceSystem, "namespace of the controller and its keys")
-	flags.StringVar(&c.controllerName, "controller-name", "sealed-secrets-controller", "name of the controller's Service")
-	flags.StringVar(&c.prefix, "key-prefix", "sealed-secrets-key", "prefix of the names of key Secrets")
+func (c *settings) bind(cmd *cobra.Command) {
+	c.Flags.Bind(cmd.Flags())
+	cmd.Flags().StringVar(&c.prefix, "key-prefix", "sealed-secrets-key", "prefix of the names of key Secrets")
 }
 
-func (c *cluster) rest() (*rest.Config, error) {
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(c.rules, c.overrides).ClientConfig()
-	if err != nil {
-		return nil, fmt.Errorf("find cluster: %w", err)
-	}
-	config.QPS = -1 // the API server's own flow control decides
-	return config, nil
-}
-
-func (c *cluster) connect() (client.Client, error) {
-	config, err := c.rest()
+func (c *settings) connect() (client.Client, error) {
+	config, err := c.REST()
 	if err != nil {
 		return nil, err
 	}
@@ -80,13 +61,13 @@ func (c *cluster) connect() (client.Client, error) {
 
 // secrets returns the key Secrets of a cluster, the unlabelled one of the first
 // releases of Sealed Secrets among them.
-func (c *cluster) secrets(ctx context.Context, kube client.Client) ([]corev1.Secret, error) {
+func (c *settings) secrets(ctx context.Context, kube client.Client) ([]corev1.Secret, error) {
 	var all corev1.SecretList
-	if err := kube.List(ctx, &all, client.InNamespace(c.namespace), client.MatchingLabelsSelector{Selector: keys.Selector()}); err != nil {
-		return nil, fmt.Errorf("list key Secrets in namespace %q: %w", c.namespace, err)
+	if err := kube.List(ctx, &all, client.InNamespace(c.Namespace), client.MatchingLabelsSelector{Selector: keys.Selector()}); err != nil {
+		return nil, fmt.Errorf("list key Secrets in namespace %q: %w", c.Namespace, err)
 	}
 	var legacy corev1.Secret
-	err := kube.Get(ctx, client.ObjectKey{Namespace: c.namespace, Name: c.prefix}, &legacy)
+	err := kube.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: c.prefix}, &legacy)
 	if client.IgnoreNotFound(err) != nil {
 		return nil, fmt.Errorf("read key Secret: %w", err)
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 func listCmd() *cobra.Command {
-	c := &cluster{}
+	c := &settings{}
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the sealing keys: age, state, and how much each sealed",
@@ -28,7 +28,7 @@ func listCmd() *cobra.Command {
 	return cmd
 }
 
-func (c *cluster) list(ctx context.Context, out io.Writer) error {
+func (c *settings) list(ctx context.Context, out io.Writer) error {
 	kube, err := c.connect()
 	if err != nil {
 		return err

@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
 	bitnamiv1alpha1 "github.com/lockstep-dev/lockstep/apis/bitnami/v1alpha1"
+	"github.com/lockstep-dev/lockstep/cmd/internal/cluster"
 	"github.com/lockstep-dev/lockstep/reconciler/reseal"
 	"github.com/lockstep-dev/lockstep/reconciler/reseal/rewrite"
 	"github.com/lockstep-dev/lockstep/sealer"
@@ -21,35 +19,23 @@ import (
 // remote has the controller seal again, through the API server: /v1/rotate. It
 // implements reseal.Opener.
 type remote struct {
-	client  kubernetes.Interface
-	service string // as the proxy takes it: http:NAME:PORT
-	in      string // its namespace
-	newest  string // fingerprint of the newest key
-
+	*cluster.Controller
+	newest string            // fingerprint of the newest key
 	keys   map[string]string // the key of values in the cluster whose object is on one alone
 	bundle *sealer.Bundle    // nil if the controller publishes no keys of envelope 2
 }
 
 func (r *resealing) remote(ctx context.Context, objects []bitnamiv1alpha1.SealedSecret) (*remote, error) {
-	config, err := r.rest()
+	c, err := r.Controller(ctx)
 	if err != nil {
 		return nil, err
 	}
-	kube, err := kubernetes.NewForConfig(config)
+	text, found, err := c.Get(ctx, "/v1/cert.pem")
 	if err != nil {
-		return nil, fmt.Errorf("connect to cluster: %w", err)
+		return nil, err
 	}
-	service, err := kube.CoreV1().Services(r.cluster.namespace).Get(ctx, r.controllerName, metav1.GetOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("find the controller: %w: see --controller-namespace and --controller-name", err)
-	}
-	if len(service.Spec.Ports) == 0 {
-		return nil, fmt.Errorf("service %s/%s has no ports: is it the controller's?", r.cluster.namespace, r.controllerName)
-	}
-	port := service.Spec.Ports[0].Name
-	text, err := kube.CoreV1().Services(r.cluster.namespace).ProxyGet("http", r.controllerName, port, "/v1/cert.pem", nil).DoRaw(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("ask the controller for its certificate: %w", err)
+	if !found {
+		return nil, errors.New("the controller publishes no certificate: is it one?")
 	}
 	cert, err := sealer.ParseCertificate(text)
 	if err != nil {
@@ -59,22 +45,19 @@ func (r *resealing) remote(ctx context.Context, objects []bitnamiv1alpha1.Sealed
 	if err != nil {
 		return nil, err
 	}
-	bundle, err := r.published(ctx, kube, port)
-	if err != nil {
-		return nil, err
-	}
-	return &remote{client: kube, service: "http:" + r.controllerName + ":" + port, in: r.cluster.namespace, newest: newest, keys: keysOf(objects), bundle: bundle}, nil
+	bundle, err := published(ctx, c)
+	return &remote{Controller: c, newest: newest, keys: keysOf(objects), bundle: bundle}, err
 }
 
 // published returns the keys that the controller publishes; nil if it knows no
 // envelope 2, or has no key of it yet.
-func (r *resealing) published(ctx context.Context, kube kubernetes.Interface, port string) (*sealer.Bundle, error) {
-	text, err := kube.CoreV1().Services(r.cluster.namespace).ProxyGet("http", r.controllerName, port, "/v1/keys", nil).DoRaw(ctx)
-	if apierrors.IsNotFound(err) || apierrors.IsServiceUnavailable(err) {
+func published(ctx context.Context, c *cluster.Controller) (*sealer.Bundle, error) {
+	text, found, err := c.Get(ctx, "/v1/keys")
+	if apierrors.IsServiceUnavailable(err) || err == nil && !found {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("ask the controller for its keys: %w", err)
+		return nil, err
 	}
 	bundle, err := sealer.ParseBundle(text)
 	if err != nil {
@@ -122,9 +105,6 @@ func keysOf(objects []bitnamiv1alpha1.SealedSecret) map[string]string {
 	return keys
 }
 
-// rotateTimeout is how long the controller may take for one SealedSecret.
-const rotateTimeout = 2 * time.Minute
-
 // Reseal implements reseal.Opener. What the cluster knows to be on the newest
 // key is left alone; what it does not know is sealed again.
 func (r *remote) Reseal(ctx context.Context, at sealer.Binding, items []*rewrite.Item) []reseal.Result {
@@ -159,8 +139,6 @@ func (r *remote) Reseal(ctx context.Context, at sealer.Binding, items []*rewrite
 }
 
 func (r *remote) rotate(ctx context.Context, at sealer.Binding, items map[string]string) (map[string]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, rotateTimeout)
-	defer cancel()
 	body, err := json.Marshal(map[string]any{
 		"apiVersion": bitnamiv1alpha1.GroupVersion.String(), "kind": bitnamiv1alpha1.SealedSecretKind,
 		"metadata": map[string]any{"namespace": at.Namespace, "name": nameOf(at), "annotations": annotationsOf(at.Scope)},
@@ -169,8 +147,7 @@ func (r *remote) rotate(ctx context.Context, at sealer.Binding, items map[string
 	if err != nil {
 		return nil, err
 	}
-	answer, err := r.client.CoreV1().RESTClient().Post().Namespace(r.in).Resource("services").SubResource("proxy").
-		Name(r.service).Suffix("/v1/rotate").SetHeader("Content-Type", "application/json").Body(body).DoRaw(ctx)
+	answer, err := r.Post(ctx, "/v1/rotate", "application/json", body)
 	if err != nil {
 		return nil, fmt.Errorf("the controller does not seal it again: does it open it? %w", err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/lockstep-dev/lockstep/cmd/internal/cluster"
 	"github.com/lockstep-dev/lockstep/reconciler/reseal"
 	"github.com/lockstep-dev/lockstep/sealer"
 )
@@ -40,7 +41,7 @@ func resealCmd() *cobra.Command {
 			"A value that others open too stays sealed for them: give their public keys with --recipient, and the keys of this cluster " +
 			"with --cluster-keys or --keys. Without, such a value is left alone.",
 		Example: "  lockstep reseal .\n  lockstep reseal apps/ --dry-run --cluster-keys\n  lockstep reseal . --keys keys.age --identity ~/age.txt --recipient offline.pub",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    cluster.Args(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return r.run(cmd.Context(), cmd.OutOrStdout(), args)
 		},

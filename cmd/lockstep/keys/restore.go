@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/lockstep-dev/lockstep/cmd/internal/cluster"
 	"github.com/lockstep-dev/lockstep/sealer"
 )
 
@@ -20,7 +21,7 @@ func restoreCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "restore FILE",
 		Short: "Put the sealing keys of a backup into a cluster; keys that are there stay",
-		Args:  cobra.ExactArgs(1),
+		Args:  cluster.Args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return b.restore(cmd.Context(), cmd.OutOrStdout(), args[0])
 		},
@@ -57,7 +58,7 @@ func (b *backup) restore(ctx context.Context, out io.Writer, path string) error 
 // restoreOne creates a key Secret. One that is there is never changed: it may
 // be of another cluster, and the only copy.
 func (b *backup) restoreOne(ctx context.Context, kube client.Client, s *corev1.Secret) (string, error) {
-	s.Namespace = b.namespace
+	s.Namespace = b.Namespace
 	err := kube.Create(ctx, s.DeepCopy())
 	if !apierrors.IsAlreadyExists(err) {
 		if err != nil {
@@ -84,7 +85,7 @@ func verifyBackupCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify-backup FILE",
 		Short: "See that a backup opens, that its keys are whole, and that it has every key of the cluster",
-		Args:  cobra.ExactArgs(1),
+		Args:  cluster.Args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return b.verify(cmd.Context(), cmd.OutOrStdout(), args[0], offline)
 		},

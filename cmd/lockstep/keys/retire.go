@@ -14,13 +14,14 @@ import (
 
 	bitnamiv1alpha1 "github.com/lockstep-dev/lockstep/apis/bitnami/v1alpha1"
 	lockstepv1alpha1 "github.com/lockstep-dev/lockstep/apis/lockstep/v1alpha1"
+	"github.com/lockstep-dev/lockstep/cmd/internal/cluster"
 	"github.com/lockstep-dev/lockstep/reconciler/keys"
 	"github.com/lockstep-dev/lockstep/reconciler/reseal"
 	"github.com/lockstep-dev/lockstep/sealer"
 )
 
 type retiring struct {
-	cluster
+	settings
 	trees []string // working trees that must not need the key either
 }
 
@@ -31,7 +32,7 @@ func retireCmd() *cobra.Command {
 		Short:   "Let a sealing key open only to re-seal; refuses while anything needs it",
 		Long:    "A KEY is the name of its Secret, or the first digits of its fingerprint, as keys list shows them.",
 		Example: "  lockstep keys retire 3fa1b2c4d5e6 --path ~/fleet",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    cluster.Args(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return r.run(cmd.Context(), cmd.OutOrStdout(), args)
 		},

@@ -10,7 +10,7 @@ import (
 )
 
 func rotateCmd() *cobra.Command {
-	c := &cluster{}
+	c := &settings{}
 	var size int
 	var ttl time.Duration
 	cmd := &cobra.Command{
@@ -22,7 +22,7 @@ func rotateCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			secret, err := keys.NewSecret(keys.Template{Namespace: c.namespace, Prefix: c.prefix, Size: size, TTL: ttl})
+			secret, err := keys.NewSecret(keys.Template{Namespace: c.Namespace, Prefix: c.prefix, Size: size, TTL: ttl})
 			if err != nil {
 				return err
 			}
@@ -34,7 +34,7 @@ func rotateCmd() *cobra.Command {
 				return err
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "Made the sealing key %s, in the Secret %s/%s.\nKeep a backup of it with lockstep keys backup, then seal again what is in Git: lockstep reseal.\n",
-				short(made.Fingerprint), c.namespace, secret.Name)
+				short(made.Fingerprint), c.Namespace, secret.Name)
 			return err
 		},
 	}

@@ -115,6 +115,9 @@ func TestBadSecrets(t *testing.T) {
 			if err != nil && (strings.Contains(out+err.Error(), "canary") || before != read(t, dir)) {
 				t.Errorf("the input is repeated, or a file is another: %v", err)
 			}
+			if tc.good && !strings.Contains(out, "seal fewer or smaller items") {
+				t.Errorf("it is larger than a cluster takes, and nothing is said: %s", out)
+			}
 			if tc.good && strings.Count(read(t, dir), "kind: SealedSecret") != 1 {
 				t.Error("nothing was sealed")
 			}

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/lockstep-dev/lockstep/cmd/internal/cluster"
 )
 
 // Commands returns seal, open and verify.
@@ -18,30 +18,9 @@ func Commands() []*cobra.Command {
 	return []*cobra.Command{sealCmd(), openCmd(), verifyCmd()}
 }
 
-// cluster says which controller to ask, as kubeseal and kubectl do.
-type cluster struct {
-	rules               *clientcmd.ClientConfigLoadingRules
-	overrides           *clientcmd.ConfigOverrides
-	controllerNamespace string
-	controllerName      string
-}
-
-func (c *cluster) bind(cmd *cobra.Command) {
-	c.rules, c.overrides = clientcmd.NewDefaultClientConfigLoadingRules(), &clientcmd.ConfigOverrides{}
-	flags := cmd.Flags()
-	flags.StringVar(&c.rules.ExplicitPath, "kubeconfig", "", "path of the kubeconfig (default $KUBECONFIG, or ~/.kube/config)")
-	flags.StringVar(&c.overrides.CurrentContext, "context", "", "context of the kubeconfig")
-	flags.StringVar(&c.controllerNamespace, "controller-namespace", metav1.NamespaceSystem, "namespace of the controller's Service")
-	flags.StringVar(&c.controllerName, "controller-name", "sealed-secrets-controller", "name of the controller's Service")
-}
-
-func (c *cluster) config() clientcmd.ClientConfig {
-	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(c.rules, c.overrides)
-}
-
 // trust says which keys to seal with, and why.
 type trust struct {
-	cluster
+	cluster.Flags
 	cert       string
 	pins       string
 	accept     string
@@ -53,7 +32,7 @@ type trust struct {
 }
 
 func (t *trust) bind(cmd *cobra.Command) {
-	t.cluster.bind(cmd)
+	t.Flags.Bind(cmd.Flags())
 	t.now = time.Now
 	flags := cmd.Flags()
 	flags.StringVar(&t.cert, "cert", "", "file with the published keys (lockstep seal fetch) or a certificate (kubeseal --fetch-cert), instead of asking the controller")

@@ -65,17 +65,17 @@ func (t *trust) published(ctx context.Context) (text []byte, server string, err 
 		}
 		return text, "", nil
 	}
-	r, err := t.connect(ctx)
+	c, err := t.Controller(ctx)
 	if err != nil {
-		return nil, "", err
+		return nil, "", fmt.Errorf("%w; or name the published keys with --cert", err)
 	}
-	text, found, err := r.get(ctx, "/v1/keys")
+	text, found, err := c.Get(ctx, "/v1/keys")
 	if err == nil && !found {
-		if text, found, err = r.get(ctx, "/v1/cert.pem"); err == nil && !found {
+		if text, found, err = c.Get(ctx, "/v1/cert.pem"); err == nil && !found {
 			err = errors.New("the controller publishes no keys")
 		}
 	}
-	return text, r.server, err
+	return text, c.Server, err
 }
 
 // target reads what was published, and sees that it can be trusted.

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 
 	bitnamiv1alpha1 "github.com/lockstep-dev/lockstep/apis/bitnami/v1alpha1"
+	"github.com/lockstep-dev/lockstep/cmd/internal/cluster"
 	"github.com/lockstep-dev/lockstep/cmd/internal/manifest"
 	"github.com/lockstep-dev/lockstep/reconciler/sealedsecret"
 	"github.com/lockstep-dev/lockstep/sealer"
@@ -22,7 +23,7 @@ import (
 
 // opening is one run of open.
 type opening struct {
-	keys      []string
+	keyFiles
 	item      string
 	format    string
 	namespace string
@@ -36,15 +37,16 @@ func openCmd() *cobra.Command {
 		Long: `Open the SealedSecrets of a file, or of the standard input, with private keys
 that were backed up, and print the Secrets that the controller would write:
 templates are rendered. What it prints is secret.`,
-		Example: `  lockstep open db.yaml --key backup.yaml
+		Example: `  lockstep open db.yaml --key keys.age --identity age.txt
+  lockstep open db.yaml --key key-secrets.yaml
   lockstep open db.yaml --key offline.key --item password`,
-		Args: cobra.MaximumNArgs(1),
+		Args: cluster.Args(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), args)
 		},
 	}
+	o.bind(cmd)
 	flags := cmd.Flags()
-	flags.StringArrayVar(&o.keys, "key", nil, "file with private keys: in PEM, or key Secrets as kubectl prints them; may be given several times")
 	flags.StringVar(&o.item, "item", "", "print the value of this item only, as it is")
 	flags.StringVarP(&o.format, "output", "o", "yaml", "yaml or json")
 	flags.StringVarP(&o.namespace, "namespace", "n", "", "namespace of a SealedSecret that names none")
@@ -52,7 +54,7 @@ templates are rendered. What it prints is secret.`,
 }
 
 func (o *opening) run(ctx context.Context, stdin io.Reader, stdout io.Writer, args []string) error {
-	ring, err := readKeys(o.keys)
+	ring, err := o.read()
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lockstep-dev/lockstep/cmd/internal/cluster"
 	"github.com/lockstep-dev/lockstep/sealer"
 )
 
@@ -47,7 +48,7 @@ func keygenCmd() *cobra.Command {
 		Long: `Make a private key that lockstep open takes, and print the public key that
 --recipient takes. FILE must not be there yet, and is as secret as all that is
 sealed for it.`,
-		Args: cobra.ExactArgs(1),
+		Args: cluster.Args(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error { return keygen(cmd.OutOrStdout(), args[0]) },
 	}
 }

@@ -1,12 +1,17 @@
 package seal
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"filippo.io/age"
+	"filippo.io/age/armor"
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
@@ -92,8 +97,32 @@ func material(t testing.TB) map[string][]byte {
 		}
 		files[name] = text
 	}
+	files["keys.age"], files["id.txt"] = encrypted(t, files["keys/old.yaml"])
 	files["newest"] = []byte(newKey.Hybrid.ID.String())
 	return files
+}
+
+// encrypted makes a backup of a key Secret, and the identity that opens it.
+func encrypted(t testing.TB, secret []byte) (backup, identity []byte) {
+	t.Helper()
+	id, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	armored := armor.NewWriter(&out)
+	w, err := age.Encrypt(armored, id.Recipient())
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := "apiVersion: v1\nkind: SecretList\nitems:\n- " + strings.ReplaceAll(strings.TrimSpace(string(secret)), "\n", "\n  ") + "\n"
+	if _, err := w.Write([]byte(list)); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.Close(), armored.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes(), []byte(id.String())
 }
 
 func TestScripts(t *testing.T) {

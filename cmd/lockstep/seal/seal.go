@@ -9,13 +9,17 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	sigsyaml "sigs.k8s.io/yaml"
 
 	bitnamiv1alpha1 "github.com/lockstep-dev/lockstep/apis/bitnami/v1alpha1"
+	"github.com/lockstep-dev/lockstep/cmd/internal/cluster"
 	"github.com/lockstep-dev/lockstep/cmd/internal/manifest"
 	"github.com/lockstep-dev/lockstep/sealer"
 )
@@ -43,7 +47,7 @@ made of what --from-literal, --from-file and --from-env-file give.`,
 		Example: `  kubectl create secret generic db --dry-run=client -o yaml --from-literal=password=... | lockstep seal -w db.yaml
   lockstep seal db -n prod --from-env-file db.env -w db.yaml
   lockstep seal set db.yaml password < password.txt`,
-		Args: cobra.MaximumNArgs(1),
+		Args: cluster.Args(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s.errs = cmd.ErrOrStderr()
 			return s.run(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), args)
@@ -63,6 +67,10 @@ made of what --from-literal, --from-file and --from-env-file give.`,
 	cmd.AddCommand(setCmd(), fetchCmd(), keygenCmd())
 	return cmd
 }
+
+// maxObject is the largest object in bytes that etcd takes by default.
+// Source: https://etcd.io/docs/v3.6/dev-guide/limit/
+const maxObject = 3 << 19
 
 func (s *sealing) run(ctx context.Context, stdin io.Reader, stdout io.Writer, args []string) error {
 	secrets, err := s.secrets(stdin, args)
@@ -84,8 +92,12 @@ func (s *sealing) run(ctx context.Context, stdin io.Reader, stdout io.Writer, ar
 		if err != nil {
 			return fmt.Errorf("seal Secret %s: %w", secret.Name, err)
 		}
+		before := out.Len()
 		if err := s.print(&out, ss); err != nil {
 			return err
+		}
+		if size := out.Len() - before; size > maxObject {
+			fmt.Fprintf(s.errs, "lockstep: SealedSecret %s has %d bytes, and a cluster takes %d at most: seal fewer or smaller items\n", ss.Name, size, maxObject)
 		}
 	}
 	if s.out != "" {
@@ -102,6 +114,9 @@ func (s *sealing) secrets(stdin io.Reader, args []string) ([]*corev1.Secret, err
 			return nil, fmt.Errorf("%w: --from-literal and its like make a Secret, and it has no name: lockstep seal NAME --from-literal", errFlags)
 		}
 		in := stdin
+		if f, ok := stdin.(*os.File); ok && s.in == "" && term.IsTerminal(int(f.Fd())) {
+			fmt.Fprintln(s.errs, "lockstep: reading a Secret in YAML or JSON from the terminal; end it with Ctrl-D")
+		}
 		if s.in != "" {
 			f, err := os.Open(s.in)
 			if err != nil {
@@ -112,8 +127,14 @@ func (s *sealing) secrets(stdin io.Reader, args []string) ([]*corev1.Secret, err
 		}
 		return readSecrets(in)
 	}
+	if _, err := os.Stat(args[0]); err == nil && !s.any() {
+		return nil, fmt.Errorf("%w: %s is a file: did you mean lockstep seal -f %[2]s?", errFlags, args[0])
+	}
 	if !s.any() || s.in != "" {
 		return nil, fmt.Errorf("%w: NAME makes a Secret of --from-literal, --from-file and --from-env-file", errFlags)
+	}
+	if problems := validation.IsDNS1123Subdomain(args[0]); len(problems) > 0 {
+		return nil, fmt.Errorf("%q is no name for a Secret: %s", args[0], strings.Join(problems, "; "))
 	}
 	data, err := s.read(stdin)
 	return []*corev1.Secret{{ObjectMeta: metav1.ObjectMeta{Name: args[0]}, Type: corev1.SecretType(s.secretType), Data: data}}, err
@@ -141,9 +162,9 @@ func (s *sealing) complete(secret *corev1.Secret) error {
 	case s.namespace != "":
 		secret.Namespace = s.namespace
 	case secret.Namespace == "" && scope != sealer.ClusterWide:
-		namespace, _, err := s.config().Namespace()
+		namespace, err := s.DefaultNamespace()
 		if err != nil {
-			return fmt.Errorf("find the namespace: %w: use --namespace", err)
+			return fmt.Errorf("the Secret has no namespace: say it with --namespace (%w)", err)
 		}
 		secret.Namespace = namespace
 	}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/lockstep-dev/lockstep/cmd/internal/cluster"
 	"github.com/lockstep-dev/lockstep/cmd/internal/manifest"
 	"github.com/lockstep-dev/lockstep/reconciler/reseal/rewrite"
 	"github.com/lockstep-dev/lockstep/sealer"
@@ -35,7 +36,7 @@ func setCmd() *cobra.Command {
 file stays as it is.`,
 		Example: `  lockstep seal set db.yaml password < password.txt
   lockstep seal set db.yaml tls.key --from-file tls.key`,
-		Args: cobra.ExactArgs(2),
+		Args: cluster.Args(2, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s.errs = cmd.ErrOrStderr()
 			return s.run(cmd.Context(), cmd.InOrStdin(), args[0], args[1])

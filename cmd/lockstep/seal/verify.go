@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	sigsyaml "sigs.k8s.io/yaml"
 
+	"github.com/lockstep-dev/lockstep/cmd/internal/cluster"
 	"github.com/lockstep-dev/lockstep/cmd/internal/manifest"
 	"github.com/lockstep-dev/lockstep/reconciler/reseal/rewrite"
 	"github.com/lockstep-dev/lockstep/sealer"
@@ -45,13 +46,13 @@ pinned, or whose published keys --cert names.
 With --online the controller is asked too whether it opens them.`,
 		Example: `  lockstep verify clusters/ --cert keys.json
   lockstep verify db.yaml --online`,
-		Args: cobra.MinimumNArgs(1),
+		Args: cluster.Args(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			v.errs = cmd.ErrOrStderr()
 			return v.run(cmd.Context(), cmd.OutOrStdout(), args)
 		},
 	}
-	v.cluster.bind(cmd)
+	v.Flags.Bind(cmd.Flags())
 	flags := cmd.Flags()
 	flags.StringVar(&v.cert, "cert", "", "file with the published keys (lockstep seal fetch) or a certificate")
 	flags.StringVar(&v.pins, "pins", "", "file that remembers the key of each cluster (default .lockstep-pins.json of the repository)")
@@ -73,10 +74,10 @@ func (v *verifying) run(ctx context.Context, out io.Writer, paths []string) erro
 	if err := v.known(); err != nil {
 		return err
 	}
-	var r *remote
+	var r *cluster.Controller
 	if v.online {
 		var err error
-		if r, err = v.connect(ctx); err != nil {
+		if r, err = v.Controller(ctx); err != nil {
 			return err
 		}
 	}
@@ -189,7 +190,7 @@ func manifests(paths []string) ([]string, error) {
 	return files, nil
 }
 
-func (v *verifying) file(ctx context.Context, r *remote, path string) ([]finding, error) {
+func (v *verifying) file(ctx context.Context, r *cluster.Controller, path string) ([]finding, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
@@ -212,7 +213,7 @@ func (v *verifying) file(ctx context.Context, r *remote, path string) ([]finding
 	return all, nil
 }
 
-func (v *verifying) object(ctx context.Context, r *remote, path string, o *rewrite.Object) ([]finding, error) {
+func (v *verifying) object(ctx context.Context, r *cluster.Controller, path string, o *rewrite.Object) ([]finding, error) {
 	at := sealer.Binding{Namespace: o.Namespace, Name: o.Name, Scope: o.Scope}
 	name := o.Namespace + "/" + o.Name
 	var all []finding
@@ -230,7 +231,7 @@ func (v *verifying) object(ctx context.Context, r *remote, path string, o *rewri
 	if err != nil {
 		return nil, err
 	}
-	ok, err := r.verify(ctx, manifest)
+	ok, err := verified(ctx, r, manifest)
 	if err != nil {
 		return nil, err
 	}
