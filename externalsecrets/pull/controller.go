@@ -57,9 +57,13 @@ type Controller struct {
 // +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
 
 func (c *Controller) loop() *reconciler.Loop[*esv1.ExternalSecret] {
+	var events record.EventRecorder // nil is none
+	if c.Recorder != nil {
+		events = recorder{c.Recorder, &c.memories}
+	}
 	return &reconciler.Loop[*esv1.ExternalSecret]{
 		Client:      c.Client,
-		Recorder:    c.Recorder,
+		Recorder:    events,
 		New:         func() *esv1.ExternalSecret { return &esv1.ExternalSecret{} },
 		Apply:       c.apply,
 		Every:       c.every,

@@ -30,6 +30,9 @@ type memory struct {
 	failures int    // to read or write, in a row
 	tried    string // what synced would have been, at the last of them; with the versions of the stores
 
+	made    bool   // the target, since the last Event
+	missing string // that the store does not have, as last told
+
 	windows *windows // of the spec; nil is any time
 
 	repairs int       // writes in a row against someone else's

@@ -209,6 +209,48 @@ func TestClusterStoreThatDoesNotAdmit(t *testing.T) {
 	b.holds("fits", `{"ours":"value"}`)
 }
 
+// TestEvents: one for each thing that happens, with the reasons that people's
+// alerts look for.
+func TestEvents(t *testing.T) {
+	b := start(t)
+	b.backend.set("db", "1")
+	b.backend.set("other", "1")
+	const spec = "target: {deletionPolicy: Delete}\ndata: [{secretKey: ours, remoteRef: {key: db}}, {secretKey: more, remoteRef: {key: other}}]"
+	b.external("app", spec)
+	step := func(name, want string) {
+		t.Helper()
+		b.change("app", func(es *esv1.ExternalSecret) { es.Annotations = map[string]string{"force-sync": name} })
+		b.eventually("an Event "+want, func() bool { return slices.Contains(b.reasons("app"), want) })
+	}
+	step("made", esv1.EventCreated)
+	b.backend.remove("other")
+	step("missing", esv1.EventMissingProviderSecret)
+	b.backend.fail("db", providers.ErrDenied)
+	step("denied", esv1.EventUpdateFailed)
+	b.backend.fail("db", nil)
+	step("healed", esv1.EventUpdated)
+	b.backend.remove("db")
+	step("gone", esv1.EventDeleted)
+	if got := len(b.reasons("app")); got != 6 {
+		t.Errorf("%d Events, want one for each change and one more for what is missing then: %v", got, b.reasons("app"))
+	}
+}
+
+// reasons are those of the Events of an ExternalSecret.
+func (b *bench) reasons(name string) (all []string) {
+	b.t.Helper()
+	var list corev1.EventList
+	if err := b.List(b.t.Context(), &list, client.InNamespace(b.ns)); err != nil {
+		b.t.Fatal(err)
+	}
+	for _, e := range list.Items {
+		if e.InvolvedObject.Name == name && e.InvolvedObject.Kind == esv1.ExternalSecretKind {
+			all = append(all, e.Reason)
+		}
+	}
+	return all
+}
+
 // TestColumnsAndFields: what kubectl shows, and what it can select by.
 func TestColumnsAndFields(t *testing.T) {
 	b := start(t)

@@ -145,6 +145,7 @@ func (r *run) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.miss(results)
 	before := r.es.Status.Target.DeepCopy()
 	switch {
 	case len(values) == 0 && deletion(r.es) == esv1.DeletionDelete:

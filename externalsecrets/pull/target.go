@@ -67,7 +67,7 @@ func (r *run) write(ctx context.Context) error {
 		}
 		return explain(name, err)
 	}
-	r.memory.wrote = r.now
+	r.memory.wrote, r.memory.made = r.now, r.live == nil
 	if err := r.removeFormer(ctx, name); err != nil {
 		return err
 	}
