@@ -158,3 +158,44 @@ func TestPodIdentity(t *testing.T) {
 		t.Errorf("Open with a token that the agent does not know: got %v, want ErrDenied without the token", err)
 	}
 }
+
+// TestAmbientServiceAccount reads with the role of the controller's own
+// ServiceAccount, as EKS tells the controller by its environment.
+func TestAmbientServiceAccount(t *testing.T) {
+	a, refs := irsa(t, testenv.AWSRole{Name: "own"})
+	canary := plant(t, a, "own-role")
+	jwt, err := refs.TokenFn(t.Context(), "app", []string{"sts.amazonaws.com"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, text := range map[string]string{"token": jwt, "ca.crt": string(a.CA)} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, value := range map[string]string{
+		"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_PROFILE": "", "AWS_CONTAINER_CREDENTIALS_FULL_URI": "", "AWS_REGION": region,
+		"AWS_ROLE_ARN": refs.Accounts["app"]["eks.amazonaws.com/role-arn"], "AWS_WEB_IDENTITY_TOKEN_FILE": filepath.Join(dir, "token"),
+		"AWS_ENDPOINT_URL_STS": a.Address(), "AWS_CA_BUNDLE": filepath.Join(dir, "ca.crt"),
+	} {
+		t.Setenv(name, value)
+	}
+	config := store(t, with(map[string]any{}), &conformance.References{})
+	config.Ambient = true
+	backend := aws.New(aws.Endpoints{SecretsManager: a.Address(), CA: a.CA, Ambient: aws.Ambient()})
+	resetCounts(t, a)
+	for range 3 { // stores
+		r, err := backend(t.Context(), config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustRead(t, r, providers.Ref{Path: "own-role"}, canary)
+	}
+	wantCounts(t, a, map[string]int{assumeWith: 1, get: 3})
+	t.Setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/nobody")
+	_, err = aws.New(aws.Endpoints{SecretsManager: a.Address(), CA: a.CA, Ambient: aws.Ambient()})(t.Context(), config)
+	if !errors.Is(err, providers.ErrDenied) || strings.Contains(err.Error(), jwt) {
+		t.Errorf("Open with a role that does not trust the controller: got %v, want ErrDenied without the token", err)
+	}
+}
