@@ -14,7 +14,7 @@ import (
 	"github.com/lockstep-dev/lockstep/cmd/internal/manifest"
 	"github.com/lockstep-dev/lockstep/sealer"
 	"github.com/lockstep-dev/lockstep/sealer/testkit"
-	"github.com/lockstep-dev/lockstep/test/seeds"
+	"github.com/lockstep-dev/lockstep/test/seeds/certificates"
 )
 
 // A certificate that is none is refused in words that say what it is, whatever
@@ -25,7 +25,7 @@ func TestNotACertificate(t *testing.T) {
 		"Truncated": "no certificate in PEM form", "Shortened": "parse certificate", "PrivateKey": "no certificate in PEM form", "Bundle": "no certificate in PEM form", "PublicKey": "no certificate in PEM form", "Large": "larger than",
 	}
 	t.Setenv("KUBECONFIG", os.DevNull)
-	for name, text := range seeds.NotCertificates(t) {
+	for name, text := range certificates.Not(t) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			cert, out := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "out.yaml")

@@ -10,7 +10,7 @@ import (
 
 	"github.com/lockstep-dev/lockstep/cmd/internal/manifest"
 	"github.com/lockstep-dev/lockstep/sealer"
-	"github.com/lockstep-dev/lockstep/test/seeds"
+	"github.com/lockstep-dev/lockstep/test/seeds/certificates"
 )
 
 // refused is what is said of what is no certificate.
@@ -27,7 +27,7 @@ func TestNotACertificate(t *testing.T) {
 	good := filepath.Join(dir, "good.yaml")
 	putFile(t, "value", "v")
 	putFile(t, good, "apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nmetadata: {name: db, namespace: prod}\nspec: {encryptedData: {}}\n")
-	for name, text := range seeds.NotCertificates(t) {
+	for name, text := range certificates.Not(t) {
 		says, ok := refused[name]
 		if !ok {
 			t.Fatalf("nothing is known of %s", name)

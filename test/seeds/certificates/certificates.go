@@ -1,4 +1,5 @@
-package seeds
+// Package certificates has what is taken for a certificate and is none.
+package certificates
 
 import (
 	"bytes"
@@ -14,9 +15,9 @@ import (
 	"github.com/lockstep-dev/lockstep/sealer"
 )
 
-// NotCertificates returns what people hand over in the place of a certificate
+// Not returns what people hand over in the place of a certificate
 // of a sealing key, by what is wrong with it.
-func NotCertificates(t testing.TB) map[string][]byte {
+func Not(t testing.TB) map[string][]byte {
 	t.Helper()
 	key, cert, err := sealer.NewCertificate(sealer.MinKeySize, time.Hour, "")
 	if err != nil {
