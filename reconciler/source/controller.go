@@ -3,6 +3,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,12 +35,14 @@ type Controller struct {
 	Store    *Store
 
 	AllowHTTPCredentials bool // send credentials over http:// too
-	Workers              int  // repositories worked on at once; 0 means 4
+	Workers              int  // repositories worked on at once; 0 means 16
 	// MaxGitSize is how many bytes the objects of one fetch may have, which are
 	// held in memory while it is made a tree of; 0 means DefaultMaxGitSize.
 	MaxGitSize int64
 
 	states states
+	pool   pool
+	hosts  hosts
 }
 
 // +kubebuilder:rbac:groups=source.toolkit.fluxcd.io,resources=gitrepositories,verbs=get;list;watch;patch
@@ -63,7 +66,7 @@ func (c *Controller) loop() *reconciler.Loop[*sourcev1.GitRepository] {
 		Recorder:  c.Recorder,
 		New:       func() *sourcev1.GitRepository { return &sourcev1.GitRepository{} },
 		Apply:     c.apply,
-		Every:     func(r *sourcev1.GitRepository) time.Duration { return r.Spec.Interval.Duration },
+		Every:     c.every,
 		Suspended: func(r *sourcev1.GitRepository) bool { return r.Spec.Suspend },
 		Restore:   c.restore,
 		// Flux's finalizer is not needed, but taken off what Flux left behind.
@@ -82,6 +85,13 @@ func (c *Controller) loop() *reconciler.Loop[*sourcev1.GitRepository] {
 			return ready.Reason
 		},
 	}
+}
+
+func (c *Controller) every(r *sourcev1.GitRepository) time.Duration {
+	if c.states.of(r).doubtful {
+		return min(soon, r.Spec.Interval.Duration)
+	}
+	return r.Spec.Interval.Duration
 }
 
 func stored(a *meta.Artifact) string {
@@ -127,7 +137,11 @@ func (c *Controller) apply(ctx context.Context, r *sourcev1.GitRepository) error
 	if err != nil {
 		return err
 	}
-	s := c.states.of(r)
+	s, host, key := c.states.of(r), hostOf(r.Spec.URL), client.ObjectKeyFromObject(r)
+	if !c.hosts.enter(host, key) {
+		return reconciler.ErrPending
+	}
+	defer c.hosts.leave(host)
 	snapshot, err := s.refresh(ctx, f)
 	verification(r, s.verified, err)
 	if err != nil {
@@ -169,6 +183,7 @@ func (c *Controller) keep(r *sourcev1.GitRepository, s Snapshot) {
 		c.Store.Put(sourcev1.GitRepositoryKind, r.Namespace, r.Name, s)
 	}
 	r.Status.ObservedIgnore, r.Status.ObservedSparseCheckout = r.Spec.Ignore, r.Spec.SparseCheckout
+	r.Status.ObservedRecurseSubmodules = r.Spec.RecurseSubmodules
 	r.Status.Artifact = describe(sourcev1.GitRepositoryKind, client.ObjectKeyFromObject(r), s, []*meta.Artifact{r.Status.Artifact})
 }
 
@@ -201,6 +216,7 @@ func timeout(r *sourcev1.GitRepository) time.Duration {
 
 func (c *Controller) gone(key types.NamespacedName) {
 	c.states.forget(key)
+	c.pool.forget(key)
 	c.Store.Delete(sourcev1.GitRepositoryKind, key.Namespace, key.Name)
 }
 
@@ -212,12 +228,17 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("gitrepository").
-		WithOptions(reconciler.Options(workers(c.Workers))).
+		WithOptions(reconciler.Options(cmp.Or(c.Workers, gitWorkers))).
 		For(&sourcev1.GitRepository{}, builder.WithPredicates(reconciler.Changed())).
 		WatchesMetadata(&corev1.Secret{}, c.usersOfSecret()).
 		WatchesRawSource(c.Store.Watch(c.includers)).
+		WatchesRawSource(c.hosts.source()).
 		Complete(c.loop())
 }
+
+// gitWorkers is enough for some servers that never end to answer, each of
+// which holds perHost of them.
+const gitWorkers = 16
 
 func workers(n int) int {
 	if n == 0 {

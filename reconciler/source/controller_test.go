@@ -454,7 +454,9 @@ func TestFailuresSayWhatToDoAndKeepWhatWorks(t *testing.T) {
 			s.URL = "http://127.0.0.1:1/x.git"
 			s.SecretRef = &meta.LocalObjectReference{Name: "basic"}
 		}, sourcev1.AuthenticationFailedReason, []string{"http", "--allow-http-credentials"}},
-		{"Submodules", func(s *sourcev1.GitRepositorySpec) { s.RecurseSubmodules = true }, "UnsupportedField", []string{"spec.recurseSubmodules"}},
+		{"Azure", func(s *sourcev1.GitRepositorySpec) { s.Provider = "azure" }, "UnsupportedField", []string{"spec.provider", "generic"}},
+		{"AWS", func(s *sourcev1.GitRepositorySpec) { s.Provider = "aws" }, "UnsupportedField", []string{"spec.provider", "generic"}},
+		{"NoApp", func(s *sourcev1.GitRepositorySpec) { s.Provider = "github" }, sourcev1.AuthenticationFailedReason, []string{"githubAppID"}},
 		{"NoSigners", func(s *sourcev1.GitRepositorySpec) {
 			s.Verification = &sourcev1.GitRepositoryVerification{Mode: "HEAD", SecretRef: meta.LocalObjectReference{Name: "basic"}}
 		}, sourcev1.VerificationError, []string{"spec.verify.secretRef", ".asc", ".sshpub"}},
@@ -476,7 +478,7 @@ func TestFailuresSayWhatToDoAndKeepWhatWorks(t *testing.T) {
 			}
 			b.change(func(r *sourcev1.GitRepository) {
 				r.Spec.URL, r.Spec.Reference, r.Spec.SecretRef = good, &sourcev1.GitRepositoryRef{Branch: "main"}, &meta.LocalObjectReference{Name: "git"}
-				r.Spec.RecurseSubmodules, r.Spec.Verification, r.Spec.ProxySecretRef = false, nil, nil
+				r.Spec.Provider, r.Spec.Verification, r.Spec.ProxySecretRef = "", nil, nil
 			})
 			r := b.ready("main@sha1:" + first)
 			if c := apimeta.FindStatusCondition(r.Status.Conditions, sourcev1.FetchFailedCondition); c != nil {

@@ -24,6 +24,7 @@ func classify(r *sourcev1.GitRepository, err error, f fetching) error {
 		ref     *refError
 		tree    *treeError
 		host    *hostError
+		app     *appError
 	)
 	switch {
 	case errors.As(err, &wrong):
@@ -32,6 +33,8 @@ func classify(r *sourcev1.GitRepository, err error, f fetching) error {
 		return reconciler.Wait(refused.reason, later, fmt.Errorf("%s: %w: sign it with a key of the Secret %s/%s, or add the key there", url, refused, r.Namespace, r.Spec.Verification.SecretRef.Name))
 	case errors.As(err, &ref):
 		return reconciler.Wait(reasonOperation, later, err)
+	case errors.As(err, &app):
+		return reconciler.Wait(reasonAuthentication, later, app)
 	case errors.As(err, &host):
 		return reconciler.Wait(reasonAuthentication, later, fmt.Errorf("%s: %w", url, host))
 	case errors.Is(err, errTooLarge):
@@ -47,7 +50,7 @@ func classify(r *sourcev1.GitRepository, err error, f fetching) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		return reconciler.Temporary(reasonOperation, fmt.Errorf("%s: no answer within %s: see that the server is well, or raise spec.timeout", url, timeout(r)))
 	default:
-		return reconciler.Temporary(reasonOperation, fmt.Errorf("%s: %s", url, redact(redact(err.Error(), f.secret), f.proxy)))
+		return reconciler.Temporary(reasonOperation, fmt.Errorf("%s: %s", url, f.redact(err.Error())))
 	}
 }
 
@@ -64,9 +67,18 @@ func isSSHDenied(err error) bool {
 	return strings.Contains(err.Error(), "ssh: unable to authenticate")
 }
 
+// redact takes all credentials of a fetch out of a text.
+func (f fetching) redact(text string) string {
+	text = redact(redact(text, f.secret), f.proxy)
+	if f.state != nil && f.state.token.value != "" {
+		text = strings.ReplaceAll(text, f.state.token.value, "[secret]")
+	}
+	return text
+}
+
 // redact takes credentials out of a text that a server or a library made.
 func redact(text string, secret credentials) string {
-	for _, key := range []string{keyPassword, keyToken, keyIdentity, keyKey} {
+	for _, key := range []string{keyPassword, keyToken, keyIdentity, keyKey, keyAppKey} {
 		if value := strings.TrimSpace(string(secret[key])); value != "" {
 			text = strings.ReplaceAll(text, value, "[secret]")
 		}

@@ -35,6 +35,7 @@ type reader struct {
 	out     *collector
 	kept    []plumbing.EncodedObject // the commit, and every folder
 	seen    int                      // entries of folders
+	links   []link
 }
 
 // read returns the files of a commit but for those that Flux leaves out by
@@ -65,8 +66,12 @@ func read(objects storer.EncodedObjectStorer, commit plumbing.Hash, sel selectio
 	if err := r.folder(c.TreeHash, nil); err != nil {
 		return nil, err
 	}
+	modules, err := r.modules(c.TreeHash)
+	if err != nil {
+		return nil, err
+	}
 	tree, err := r.out.tree()
-	return &checkout{commit: commit, signed: c, kept: r.kept, tree: tree}, err
+	return &checkout{commit: commit, signed: c, kept: r.kept, tree: tree, links: r.links, modules: modules}, err
 }
 
 // checkout is what is kept of a commit: its files, and the objects that itself
@@ -77,6 +82,26 @@ type checkout struct {
 	tag    *object.Tag              // that was fetched; nil for a commit alone
 	kept   []plumbing.EncodedObject // the commit itself, and every folder
 	tree   *Tree
+
+	links   []link // submodules
+	modules []byte // what .gitmodules says of them
+}
+
+// modules reads the .gitmodules file, if there are submodules.
+func (r *reader) modules(root plumbing.Hash) ([]byte, error) {
+	if len(r.links) == 0 {
+		return nil, nil
+	}
+	tree, err := r.open(root, nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range tree.Entries {
+		if e.Name == modulesFile && e.Mode.IsFile() && e.Mode != filemode.Symlink {
+			return r.small(e.Hash)
+		}
+	}
+	return nil, nil
 }
 
 // folderNames returns clean paths of the folders that spec.sparseCheckout names,
@@ -218,7 +243,11 @@ func (r *reader) folder(hash plumbing.Hash, at []string) error {
 	}
 	for _, e := range tree.Entries {
 		name := append(slices.Clip(at), e.Name)
-		if e.Mode == filemode.Submodule || r.match.Match(name, e.Mode == filemode.Dir) || !r.selected(name, e.Mode == filemode.Dir) {
+		if e.Mode == filemode.Submodule {
+			r.links = append(r.links, link{strings.Join(name, "/"), e.Hash})
+			continue
+		}
+		if r.match.Match(name, e.Mode == filemode.Dir) || !r.selected(name, e.Mode == filemode.Dir) {
 			continue
 		}
 		if e.Mode == filemode.Dir {

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"github.com/go-git/go-git/v5/plumbing"
@@ -28,7 +31,11 @@ type state struct {
 	verified string    // what was found of its signatures
 	merged   *merged   // with spec.include; nil without
 
+	doubtful bool // the snapshot may be older than the object: look again soon
+
 	secrets SecretCache
+	token   appToken
+	modules map[string]*checkout // of submodules, by address and commit
 }
 
 type states struct {
@@ -63,15 +70,23 @@ type fetching struct {
 	proxy    credentials
 	insecure bool
 	size     int64 // see Controller.MaxGitSize
+
+	repository *repository
+	since      time.Time // from when on a listing is new enough
+	state      *state
 }
 
 // of names what, besides the commit, decides how the tree looks.
 func (f fetching) of() string {
-	of := f.Spec.URL + "\n" + strings.Join(f.Spec.SparseCheckout, "\n")
+	of := fmt.Sprintf("%s %v\n", f.Spec.URL, f.Spec.RecurseSubmodules) + strings.Join(f.Spec.SparseCheckout, "\n")
 	if f.Spec.Ignore != nil {
 		of += "\n\n" + *f.Spec.Ignore
 	}
 	return of
+}
+
+func (f fetching) access() access {
+	return access{timeout: timeout(f.GitRepository), insecure: f.insecure, proxy: f.proxy, size: f.size}
 }
 
 func (f fetching) ref() sourcev1.GitRepositoryRef {
@@ -82,14 +97,9 @@ func (f fetching) ref() sourcev1.GitRepositoryRef {
 }
 
 // refresh returns what the repository holds now: with no request if the spec
-// pins a commit that is there already, with one if nothing changed, and with
-// two else.
+// pins a commit that is there already, or another of the same repository has
+// just asked; with one if nothing changed, and with two else.
 func (s *state) refresh(ctx context.Context, f fetching) (Snapshot, error) {
-	r, err := newRemote(f.Spec.URL, f.secret, access{timeout: timeout(f.GitRepository), insecure: f.insecure, proxy: f.proxy, size: f.size})
-	if err != nil {
-		return Snapshot{}, err
-	}
-	defer r.close()
 	commit, isPinned, err := pinned(f.ref())
 	if err != nil {
 		return Snapshot{}, &refError{err}
@@ -97,32 +107,81 @@ func (s *state) refresh(ctx context.Context, f fetching) (Snapshot, error) {
 	if t := (target{hash: commit, name: f.ref().Branch}); isPinned && s.has(f, commit) && s.snapshot.Revision == t.revision() {
 		return s.keep(f, t, s.checkout)
 	}
+	release, err := f.repository.take(ctx)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	defer release()
+	listed, err := f.repository.recent(f.since)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	if listed != nil {
+		if t, err := choose(f.ref(), listed); err == nil {
+			if c := s.found(f, t); c != nil {
+				s.doubtful = f.doubtful(f.repository.asked)
+				return s.keep(f, t, c)
+			}
+		}
+	}
+	s.doubtful = false
+	return s.ask(ctx, f)
+}
+
+// ask asks the server.
+func (s *state) ask(ctx context.Context, f fetching) (Snapshot, error) {
+	if err := s.provider(ctx, &f); err != nil {
+		return Snapshot{}, err
+	}
+	r, err := newRemote(f.Spec.URL, f.secret, f.access())
+	if err != nil {
+		return Snapshot{}, err
+	}
+	defer r.close()
 	session, err := r.open()
 	if err != nil {
 		return Snapshot{}, err
 	}
 	defer session.Close()
-	found, err := session.list(ctx, f.ref())
+	began := time.Now() //nolint:forbidigo // how old a listing is
+	t, err := session.list(ctx, f.ref())
+	if wrong := (*refError)(nil); err == nil || !errors.As(err, &wrong) {
+		f.repository.remember(session.listed, began, time.Now(), err) //nolint:forbidigo // as above
+	}
 	if err != nil {
 		return Snapshot{}, err
 	}
-	if s.has(f, found.hash) {
-		if found.tag.IsZero() {
+	if c := s.found(f, t); c != nil {
+		return s.keep(f, t, c)
+	}
+	next, err := s.fetch(ctx, session, f, t)
+	if errors.Is(err, errGap) {
+		s.checkout, f.repository.objects = nil, nil
+		delete(f.repository.checkouts, f.of())
+		return s.ask(ctx, f)
+	}
+	if err != nil {
+		return Snapshot{}, err
+	}
+	f.repository.checkouts[f.of()] = next
+	return s.keep(f, t, next)
+}
+
+// found returns the checkout of t, if it is here: from this object's last run,
+// or from another's.
+func (s *state) found(f fetching, t target) *checkout {
+	if s.has(f, t.hash) {
+		if t.tag.IsZero() {
 			s.checkout.tag = nil // or its signature would go on counting
 		}
-		if s.hasTag(found.tag) {
-			return s.keep(f, found, s.checkout)
+		if s.checkout.hasTag(t.tag) {
+			return s.checkout
 		}
 	}
-	next, err := s.fetch(ctx, session, f, found)
-	if errors.Is(err, errGap) {
-		s.checkout = nil
-		return s.refresh(ctx, f)
+	if c := f.repository.checkouts[f.of()]; c != nil && c.commit == t.hash && c.hasTag(t.tag) {
+		return c
 	}
-	if err != nil {
-		return Snapshot{}, err
-	}
-	return s.keep(f, found, next)
+	return nil
 }
 
 // keep makes a checkout the newest one, if its signatures are as f wants them.
@@ -138,11 +197,11 @@ func (s *state) keep(f fetching, t target, c *checkout) (Snapshot, error) {
 	return s.snapshot, nil
 }
 
-func (s *state) hasTag(tag plumbing.Hash) bool {
-	if s.checkout.tag == nil {
+func (c *checkout) hasTag(tag plumbing.Hash) bool {
+	if c.tag == nil {
 		return tag.IsZero()
 	}
-	return s.checkout.tag.Hash == tag
+	return c.tag.Hash == tag
 }
 
 // has reports whether the snapshot is of a commit, as f wants it.
@@ -157,7 +216,7 @@ func (s *state) fetch(ctx context.Context, session *session, f fetching, t targe
 	if s.checkout != nil && s.of == f.of() {
 		was, tree = s.checkout, s.checkout.tree
 	}
-	objects, err := session.fetch(ctx, t, was)
+	objects, err := s.objects(ctx, session, f, t, was)
 	if err != nil {
 		return nil, gap(was, err)
 	}
@@ -170,9 +229,25 @@ func (s *state) fetch(ctx context.Context, session *session, f fetching, t targe
 			return nil, gap(was, &treeError{fmt.Errorf("read tag %s: %w", t.name, err)})
 		}
 	}
+	if err := s.submodules(ctx, f, next); err != nil {
+		return nil, err
+	}
 	s.received = session.received
 	ctrl.LoggerFrom(ctx).Info("fetched", "revision", t.revision(), "objects", s.received, "files", len(next.tree.files))
 	return next, nil
+}
+
+// objects returns those of a commit: of a fetch that another repository of the
+// same address has just made, or of one of its own.
+func (s *state) objects(ctx context.Context, session *session, f fetching, t target, was *checkout) (*objects, error) {
+	if r := f.repository; was == nil && r.objects != nil && r.commit == t.hash && t.tag.IsZero() {
+		return r.objects, nil
+	}
+	found, err := session.fetch(ctx, t, was)
+	if err == nil && was == nil { // or it is a part
+		f.repository.lend(found, t.hash)
+	}
+	return found, err
 }
 
 // errGap says that what is here and what came do not make a whole: a
@@ -207,6 +282,7 @@ func (c *Controller) fetching(ctx context.Context, r *sourcev1.GitRepository) (f
 	if r.Spec.Verification != nil {
 		f.signers, err = read.Get(ctx, "spec.verify.secretRef", &r.Spec.Verification.SecretRef)
 	}
+	f.state, f.repository, f.since = c.states.of(r), c.pool.of(f), since(f, time.Now()) //nolint:forbidigo // how old a listing may be
 	return f, err
 }
 
@@ -217,13 +293,22 @@ func supported(r *sourcev1.GitRepository) error {
 		field string
 		way   string
 	}{
-		{r.Spec.Provider != "" && r.Spec.Provider != sourcev1.GitProviderGeneric, "spec.provider", "use generic, with a Secret in spec.secretRef"},
+		{r.Spec.Provider == sourcev1.GitProviderAWS, "spec.provider: aws", "make Git credentials for CodeCommit in IAM, and use generic with a Secret in spec.secretRef"},
+		{r.Spec.Provider == sourcev1.GitProviderAzure, "spec.provider: azure", "make a token or an SSH key in Azure DevOps, and use generic with a Secret in spec.secretRef"},
 		{r.Spec.ServiceAccountName != "", "spec.serviceAccountName", "use a Secret in spec.secretRef"},
-		{r.Spec.RecurseSubmodules, "spec.recurseSubmodules", "make a GitRepository of its own for each submodule"},
 	} {
 		if f.set {
 			return fmt.Errorf("%s is not supported: %s", f.field, f.way)
 		}
 	}
 	return nil
+}
+
+// sortedSecret is equal for equal content. It is never shown.
+func sortedSecret(c credentials) string {
+	var b strings.Builder
+	for _, key := range slices.Sorted(maps.Keys(c)) {
+		fmt.Fprintf(&b, "%q=%q\n", key, c[key])
+	}
+	return b.String()
 }

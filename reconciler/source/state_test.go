@@ -59,7 +59,7 @@ func TestFetchBringsOnlyWhatIsNew(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			snapshot, err := s.refresh(t.Context(), fetching{GitRepository: r, secret: credentials{keyCA: git.CA}})
+			snapshot, err := s.refresh(t.Context(), alone(r, credentials{keyCA: git.CA}))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -75,7 +75,7 @@ func TestFetchBringsOnlyWhatIsNew(t *testing.T) {
 				}
 			}
 			// The same commit, fetched anew, is the same tree.
-			fresh, err := (&state{}).refresh(t.Context(), fetching{GitRepository: r, secret: credentials{keyCA: git.CA}})
+			fresh, err := (&state{}).refresh(t.Context(), alone(r, credentials{keyCA: git.CA}))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -84,4 +84,11 @@ func TestFetchBringsOnlyWhatIsNew(t *testing.T) {
 			}
 		})
 	}
+}
+
+// alone is a fetch of a repository that nobody else uses.
+func alone(r *sourcev1.GitRepository, secret credentials) fetching {
+	f := fetching{GitRepository: r, secret: secret, since: time.Now()}
+	f.repository = (&pool{}).of(f)
+	return f
 }
