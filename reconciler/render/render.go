@@ -66,14 +66,7 @@ func Render(tree fs.FS, o Options) (Result, error) {
 	if info, err := files.stat(dir); err != nil || !info.IsDir() {
 		return result, fmt.Errorf("path %q: %w in the source", o.Path, ErrPath)
 	}
-	if err := files.prepare(dir, o); err != nil {
-		return result, err
-	}
-	built, err := build(files, dir)
-	if err != nil {
-		return result, err
-	}
-	objects, err := collect(built)
+	objects, err := files.build(dir, o)
 	if err != nil {
 		return result, err
 	}
@@ -91,6 +84,25 @@ func Render(tree fs.FS, o Options) (Result, error) {
 	}
 	result.Objects, err = finish(objects, o.Substitute)
 	return result, err
+}
+
+// build makes the objects as they are before anything is substituted.
+func (r *readOnly) build(dir string, o Options) ([]*unstructured.Unstructured, error) {
+	objects, ok, err := r.plain(dir, o)
+	if r.refused != nil {
+		return nil, r.refused
+	}
+	if ok || err != nil {
+		return objects, err
+	}
+	if err := r.prepare(dir, o); err != nil {
+		return nil, err
+	}
+	built, err := build(r, dir)
+	if err != nil {
+		return nil, err
+	}
+	return collect(built)
 }
 
 // build runs kustomize. Its library panics on some malformed input; that is
@@ -113,10 +125,14 @@ func build(files *readOnly, dir string) (built resmap.ResMap, err error) {
 	return built, nil
 }
 
+func tooMany(n int) error {
+	return fmt.Errorf("%d objects are more than the %d that one render may have: split the path", n, maxObjects)
+}
+
 // collect returns the built objects, lists replaced by their items.
 func collect(built resmap.ResMap) ([]*unstructured.Unstructured, error) {
 	if n := built.Size(); n > maxObjects {
-		return nil, fmt.Errorf("%d objects are more than the %d that one render may have: split the path", n, maxObjects)
+		return nil, tooMany(n)
 	}
 	objects := make([]*unstructured.Unstructured, 0, built.Size())
 	for _, r := range built.Resources() {

@@ -131,7 +131,7 @@ func TestRenderRefuses(t *testing.T) {
 		"SOPS":         {"Ciphertext is never applied as if it were the value.", map[string]string{"a.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\nstringData: {a: 'ENC[AES256_GCM,data:x]'}\nsops: {mac: y}\n"}, "", "Secret/x: is encrypted with SOPS"},
 		"Helm":         {"Helm would run a program.", map[string]string{"kustomization.yaml": "helmCharts: [{name: x, repo: y}]\n"}, "", "elm"},
 		"NoVariable":   {"A variable without a value is named with its place.", map[string]string{"a.yaml": strings.Replace(configMap, "${COLOR:=green}", "${COLOUR}", 1)}, "", `data.color: variable "COLOUR"`},
-		"Twice":        {"One object, one definition.", map[string]string{"a.yaml": "apiVersion: v1\nkind: List\nitems:\n- &x {apiVersion: v1, kind: Namespace, metadata: {name: one}}\n- *x\n"}, "", "Namespace.v1.[noGrp]/one"},
+		"Twice":        {"One object, one definition.", map[string]string{"a.yaml": "apiVersion: v1\nkind: List\nitems:\n- &x {apiVersion: v1, kind: Namespace, metadata: {name: one}}\n- *x\n"}, "", "Namespace/one: is defined twice"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
