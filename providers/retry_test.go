@@ -5,6 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -258,5 +262,44 @@ func wantSame[Ability any](t *testing.T, before, after providers.Reader) {
 	_, can := before.(Ability)
 	if _, could := after.(Ability); could != can {
 		t.Errorf("%T with tries: %v, without: %v", *new(Ability), could, can)
+	}
+}
+
+// TestEveryAbilityIsRetried reads the package: an ability that is added to it
+// needs a place in Retries, or it would be lost where retrySettings are set.
+func TestEveryAbilityIsRetried(t *testing.T) {
+	known := map[string]bool{"BatchReader": true, "Finder": true, "MetadataReader": true, "Writer": true, "Watcher": true} // Watcher: see WithoutRetries
+	files, err := filepath.Glob("*.go")
+	if err != nil || len(files) < 5 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	found := 0
+	for _, file := range files {
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			spec, ok := n.(*ast.TypeSpec)
+			if !ok {
+				return true
+			}
+			kind, ok := spec.Type.(*ast.InterfaceType)
+			if !ok {
+				return true
+			}
+			for _, m := range kind.Methods.List {
+				if base, ok := m.Type.(*ast.Ident); ok && base.Name == "Reader" {
+					found++
+					if !known[spec.Name.Name] {
+						t.Errorf("%s: %s is an ability that Retries does not know", file, spec.Name.Name)
+					}
+				}
+			}
+			return true
+		})
+	}
+	if found < 4 {
+		t.Errorf("%d abilities were found: the search is wrong", found)
 	}
 }
