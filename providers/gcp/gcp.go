@@ -34,6 +34,8 @@ const requestTimeout = 10 * time.Second
 type Endpoints struct {
 	// SecretManager is host:port, for every location.
 	SecretManager string
+	// PubSub is host:port, for events.
+	PubSub string
 	// STS, IAM and IdentityBinding are URLs without a path.
 	STS, IAM, IdentityBinding string
 	// CA is PEM certificates that sign for all. Empty: those of the system.
@@ -96,7 +98,12 @@ func open(ctx context.Context, e Endpoints, config providers.Config) (providers.
 	if e.SecretManager != "" {
 		host = e.SecretManager
 	}
-	if r.client, err = connect(ctx, host, roots, config.LinkLocal); err != nil {
+	r.pubsub = "pubsub.googleapis.com:443"
+	if e.PubSub != "" {
+		r.pubsub = e.PubSub
+	}
+	r.dial = func(host string) (*grpc.ClientConn, error) { return dial(host, roots, config.LinkLocal) }
+	if r.client, err = r.connect(ctx, host); err != nil {
 		return nil, err
 	}
 	if _, err := tokens.get(ctx, ""); err != nil {
@@ -117,12 +124,12 @@ func (e Endpoints) roots() (*x509.CertPool, error) {
 	return roots, nil
 }
 
-// connect makes a client. Nothing is sent before the first request.
-func connect(ctx context.Context, host string, roots *x509.CertPool, linkLocal bool) (*secretmanager.Client, error) {
-	dial := egress.Dial(linkLocal)
+// dial makes a connection. Nothing is sent before the first request.
+func dial(host string, roots *x509.CertPool, linkLocal bool) (*grpc.ClientConn, error) {
+	guarded := egress.Dial(linkLocal)
 	conn, err := grpc.NewClient("passthrough:///"+host,
 		grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12})),
-		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) { return dial(ctx, "tcp", address) }),
+		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) { return guarded(ctx, "tcp", address) }),
 		grpc.WithDisableServiceConfig(),
 		// Not the proxy of the environment, and no retries: the controllers
 		// decide when to try again, for all stores alike.
@@ -130,6 +137,15 @@ func connect(ctx context.Context, host string, roots *x509.CertPool, linkLocal b
 	)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", host, providers.ErrInvalid)
+	}
+	return conn, nil
+}
+
+// connect makes a client of Secret Manager.
+func (r *reader) connect(ctx context.Context, host string) (*secretmanager.Client, error) {
+	conn, err := r.dial(host)
+	if err != nil {
+		return nil, err
 	}
 	client, err := secretmanager.NewClient(ctx, option.WithGRPCConn(conn))
 	if err != nil {
@@ -145,7 +161,9 @@ type reader struct {
 	tokens          *tokens
 	parent, service string
 	location        string
-	fetch           bool // the newest version that is enabled, if the latest is not
+	dial            func(host string) (*grpc.ClientConn, error)
+	pubsub          string // host:port
+	fetch           bool   // the newest version that is enabled, if the latest is not
 }
 
 // name returns what Google calls the secret at path.

@@ -3,14 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/watch"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	"github.com/lockstep-dev/lockstep/test/testenv"
@@ -109,7 +105,7 @@ func (b *bench) populate(ctx context.Context, c crowd) error {
 		return err
 	}
 	begin := time.Now()
-	ready, err := b.awaitExternal(ctx)
+	ready, err := b.awaitExternal(ctx, "")
 	if err != nil {
 		return err
 	}
@@ -183,62 +179,4 @@ func (b *bench) refreshes(ctx context.Context, every time.Duration, operations .
 	more["intervals_provider"], more["intervals_apiserver"] = s.provider, s.verbs
 	more["interval_cpu_s"] = round(s.cpu.Seconds() / intervals)
 	return nil
-}
-
-// readyWatch sees ExternalSecrets become Ready, on a watch: to list them again
-// and again would cost the API server more than what is measured.
-type readyWatch struct {
-	events watch.Interface
-	since  map[string]time.Time // when each was created
-	took   map[string]float64   // seconds to Ready
-	reason string               // why one is not, the last
-}
-
-func (b *bench) awaitExternal(ctx context.Context) (*readyWatch, error) {
-	w, err := b.Client.Watch(ctx, &esv1.ExternalSecretList{}, client.InNamespace(namespace))
-	return &readyWatch{events: w, since: map[string]time.Time{}, took: map[string]float64{}}, err
-}
-
-func (w *readyWatch) stop() { w.events.Stop() }
-
-// all waits until n objects have become Ready, and returns the seconds that
-// each took, sorted.
-func (w *readyWatch) all(ctx context.Context, n int) ([]float64, error) {
-	ctx, cancel := context.WithTimeout(ctx, runTimeout)
-	defer cancel()
-	for len(w.took) < n {
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%d of %d ExternalSecrets are Ready, one is not because: %s: %w", len(w.took), n, w.reason, ctx.Err())
-		case e, ok := <-w.events.ResultChan():
-			if !ok {
-				return nil, fmt.Errorf("the watch ended after %d of %d ExternalSecrets", len(w.took), n)
-			}
-			w.see(e)
-		}
-	}
-	var all []float64
-	for _, took := range w.took {
-		all = append(all, took)
-	}
-	slices.Sort(all)
-	return all, nil
-}
-
-func (w *readyWatch) see(e watch.Event) {
-	es, ok := e.Object.(*esv1.ExternalSecret)
-	if !ok || e.Type == watch.Deleted {
-		return
-	}
-	begin, ok := w.since[es.Name]
-	if !ok {
-		begin = time.Now()
-		w.since[es.Name] = begin
-	}
-	if ready := meta.FindStatusCondition(es.GetConditions(), "Ready"); ready != nil && ready.Status != metav1.ConditionTrue {
-		w.reason = ready.Message
-	}
-	if _, done := w.took[es.Name]; !done && meta.IsStatusConditionTrue(es.GetConditions(), "Ready") {
-		w.took[es.Name] = round(time.Since(begin).Seconds())
-	}
 }

@@ -66,7 +66,7 @@ func (b *bench) probes(ctx context.Context, prefix, store string, first int) ([]
 
 // probe creates one ExternalSecret, and returns the seconds until it was Ready.
 func (b *bench) probe(ctx context.Context, name, store string, key int) (float64, error) {
-	ready, err := b.awaitExternal(ctx)
+	ready, err := b.awaitExternal(ctx, name)
 	if err != nil {
 		return 0, err
 	}
@@ -75,21 +75,10 @@ func (b *bench) probe(ctx context.Context, name, store string, key int) (float64
 	if err := b.Client.Create(ctx, external(name, store, fmt.Sprintf("app-%d", key), time.Hour)); err != nil {
 		return 0, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, runTimeout)
-	defer cancel()
-	for {
-		select {
-		case <-ctx.Done():
-			return 0, fmt.Errorf("%s is not Ready: %w", name, ctx.Err())
-		case e, ok := <-ready.events.ResultChan():
-			if !ok {
-				return 0, fmt.Errorf("the watch for %s ended", name)
-			}
-			if ready.see(e); ready.took[name] > 0 {
-				return round(time.Since(begin).Seconds()), nil
-			}
-		}
+	if _, err := ready.all(ctx, 1); err != nil {
+		return 0, fmt.Errorf("%s: %w", name, err)
 	}
+	return round(time.Since(begin).Seconds()), nil
 }
 
 // overdue is the controller's own figure of how late refreshes are, in seconds.

@@ -37,7 +37,7 @@ func esRefresh(ctx context.Context, b *bench) error {
 	for _, property := range []string{"user", "host"}[:vaultItems-1] {
 		inVault.Spec.Data = append(inVault.Spec.Data, esv1.ExternalSecretData{SecretKey: property, RemoteRef: esv1.RemoteRef{Key: "bench/app-0", Property: property}})
 	}
-	ready, err := b.awaitExternal(ctx)
+	ready, err := b.awaitExternal(ctx, "")
 	if err != nil {
 		return err
 	}
