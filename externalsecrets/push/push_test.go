@@ -213,18 +213,7 @@ func TestCluster(t *testing.T) {
 	b.apply("metadata: {name: "+name+"}\nspec: {pushSecretName: app, namespaceSelectors: [{matchLabels: {fan: "+b.ns+"}}], pushSecretSpec: {secretStoreRefs: [{name: store}], selector: {secret: {name: db}}, data: [{match: {secretKey: a, remoteRef: {remoteKey: b}}}]}}", &esv1alpha1.ClusterPushSecret{})
 	exist := func(ns string, want bool) {
 		t.Helper()
-		b.eventually(fmt.Sprintf("objects in %s: %t", ns, want), func() string {
-			es, ps := &esv1.ExternalSecret{}, &esv1alpha1.PushSecret{}
-			key := client.ObjectKey{Namespace: ns, Name: "app"}
-			e, p := b.Get(t.Context(), key, es), b.Get(t.Context(), key, ps)
-			if (e == nil) != want || (p == nil) != want {
-				return fmt.Sprint(e, p)
-			}
-			if want && (es.Labels["l"] != "v" || es.Annotations["external-secrets.io/force-sync"] != "1" || es.Spec.Data[0].RemoteRef.Key != "b") {
-				return fmt.Sprint(es)
-			}
-			return ""
-		})
+		b.fanned(ns, want)
 	}
 	exist(b.ns, true)
 	exist(other, false)
@@ -258,5 +247,22 @@ func TestCluster(t *testing.T) {
 			}
 			return ""
 		})
+	})
+}
+
+// fanned waits until both kinds are in a namespace, or are not.
+func (b *bench) fanned(ns string, want bool) {
+	b.t.Helper()
+	b.eventually(fmt.Sprintf("objects in %s: %t", ns, want), func() string {
+		es, ps := &esv1.ExternalSecret{}, &esv1alpha1.PushSecret{}
+		key := client.ObjectKey{Namespace: ns, Name: "app"}
+		e, p := b.Get(b.t.Context(), key, es), b.Get(b.t.Context(), key, ps)
+		if (e == nil) != want || (p == nil) != want {
+			return fmt.Sprint(e, p)
+		}
+		if want && (es.Labels["l"] != "v" || es.Annotations["external-secrets.io/force-sync"] != "1" || es.Spec.Data[0].RemoteRef.Key != "b") {
+			return fmt.Sprint(es)
+		}
+		return ""
 	})
 }
