@@ -22,28 +22,37 @@ func says(text, next []byte, path []string, value string) bool {
 		return false
 	}
 	more := len(is) - len(was)
-	if more == 0 {
-		changed := 0
-		for i := range is {
-			if is[i] != was[i] {
-				changed++
-			}
-			if is[i] != was[i] && is[i] != value {
+	entry := append(slices.Clone(path), value)
+	switch {
+	case more == 0:
+		return replaced(was, is, value)
+	case more < 0 || more > len(entry):
+		return false
+	}
+	return inserted(was, is, entry[len(entry)-more:])
+}
+
+// replaced reports whether one text at most became another, and that is value.
+func replaced(was, is []string, value string) bool {
+	changed := 0
+	for i := range is {
+		if is[i] != was[i] {
+			changed++
+			if is[i] != value {
 				return false
 			}
 		}
-		return changed <= 1
 	}
-	entry := append(slices.Clone(path), value)
-	if more < 1 || more > len(entry) {
-		return false
-	}
-	entry = entry[len(entry)-more:]
+	return changed <= 1
+}
+
+// inserted reports whether an entry came in, and nothing else.
+func inserted(was, is, entry []string) bool {
 	for at := 0; at <= len(was); at++ {
-		if slices.Equal(is[at:at+more], entry) && slices.Equal(is[at+more:], was[at:]) {
+		if slices.Equal(is[at:at+len(entry)], entry) && slices.Equal(is[at+len(entry):], was[at:]) {
 			return true
 		}
-		if at == len(was) || is[at] != was[at] {
+		if at < len(was) && is[at] != was[at] {
 			return false
 		}
 	}

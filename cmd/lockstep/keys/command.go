@@ -39,7 +39,7 @@ type settings struct {
 }
 
 func (c *settings) bind(cmd *cobra.Command) {
-	c.Flags.Bind(cmd.Flags())
+	c.Bind(cmd.Flags())
 	cmd.Flags().StringVar(&c.prefix, "key-prefix", "sealed-secrets-key", "prefix of the names of key Secrets")
 }
 

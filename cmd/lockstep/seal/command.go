@@ -32,7 +32,7 @@ type trust struct {
 }
 
 func (t *trust) bind(cmd *cobra.Command) {
-	t.Flags.Bind(cmd.Flags())
+	t.Bind(cmd.Flags())
 	t.now = time.Now
 	flags := cmd.Flags()
 	flags.StringVar(&t.cert, "cert", "", "file with the published keys (lockstep seal fetch) or a certificate (kubeseal --fetch-cert), instead of asking the controller")

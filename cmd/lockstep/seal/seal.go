@@ -110,22 +110,7 @@ func (s *sealing) run(ctx context.Context, stdin io.Reader, stdout io.Writer, ar
 // secrets returns what is to be sealed.
 func (s *sealing) secrets(stdin io.Reader, args []string) ([]*corev1.Secret, error) {
 	if len(args) == 0 {
-		if s.any() {
-			return nil, fmt.Errorf("%w: --from-literal and its like make a Secret, and it has no name: lockstep seal NAME --from-literal", errFlags)
-		}
-		in := stdin
-		if f, ok := stdin.(*os.File); ok && s.in == "" && term.IsTerminal(int(f.Fd())) {
-			fmt.Fprintln(s.errs, "lockstep: reading a Secret in YAML or JSON from the terminal; end it with Ctrl-D")
-		}
-		if s.in != "" {
-			f, err := os.Open(s.in)
-			if err != nil {
-				return nil, err
-			}
-			defer f.Close()
-			in = f
-		}
-		return readSecrets(in)
+		return s.manifests(stdin)
 	}
 	if _, err := os.Stat(args[0]); err == nil && !s.any() {
 		return nil, fmt.Errorf("%w: %s is a file: did you mean lockstep seal -f %[2]s?", errFlags, args[0])
@@ -138,6 +123,25 @@ func (s *sealing) secrets(stdin io.Reader, args []string) ([]*corev1.Secret, err
 	}
 	data, err := s.read(stdin)
 	return []*corev1.Secret{{ObjectMeta: metav1.ObjectMeta{Name: args[0]}, Type: corev1.SecretType(s.secretType), Data: data}}, err
+}
+
+// manifests reads Secrets.
+func (s *sealing) manifests(stdin io.Reader) ([]*corev1.Secret, error) {
+	if s.any() {
+		return nil, fmt.Errorf("%w: --from-literal and its like make a Secret, and it has no name: lockstep seal NAME --from-literal", errFlags)
+	}
+	if s.in != "" {
+		f, err := os.Open(s.in)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		return readSecrets(f)
+	}
+	if f, ok := stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		fmt.Fprintln(s.errs, "lockstep: reading a Secret in YAML or JSON from the terminal; end it with Ctrl-D")
+	}
+	return readSecrets(stdin)
 }
 
 // complete gives a Secret the namespace and the scope of the flags.

@@ -13,19 +13,27 @@ import (
 	"github.com/lockstep-dev/lockstep/sealer/testkit"
 )
 
+// scenario is a vector of either envelope.
+type scenario struct {
+	name, text string
+	at         sealer.Place
+	value      []byte
+	good       bool
+}
+
 // opens has open read one vector, and checks what it prints.
-func opens(t *testing.T, name, text string, at sealer.Place, value []byte, good bool, keys ...sealer.Key) {
+func (s scenario) opens(t *testing.T, keys ...sealer.Key) {
 	t.Helper()
 	ring := &sealer.Keyring{}
 	ring.Set(keys...)
 	ss := &bitnamiv1alpha1.SealedSecret{}
-	ss.Namespace, ss.Name, ss.Annotations = at.Namespace, at.Name, manifest.WithScope(nil, at.Scope)
-	ss.Spec.EncryptedData = bitnamiv1alpha1.EncryptedData{at.Item: text}
-	for _, item := range []string{at.Item, ""} {
+	ss.Namespace, ss.Name, ss.Annotations = s.at.Namespace, s.at.Name, manifest.WithScope(nil, s.at.Scope)
+	ss.Spec.EncryptedData = bitnamiv1alpha1.EncryptedData{s.at.Item: s.text}
+	for _, item := range []string{s.at.Item, ""} {
 		var out bytes.Buffer
 		err := (&opening{item: item, format: "yaml"}).one(t.Context(), &out, ring, ss)
-		if good != (err == nil) || !good && out.Len() > 0 || good && item != "" && !bytes.Equal(out.Bytes(), value) {
-			t.Errorf("%s, item %q: got %v and %d bytes", name, item, err, out.Len())
+		if s.good != (err == nil) || !s.good && out.Len() > 0 || s.good && item != "" && !bytes.Equal(out.Bytes(), s.value) {
+			t.Errorf("%s, item %q: got %v and %d bytes", s.name, item, err, out.Len())
 		}
 	}
 }
@@ -48,7 +56,7 @@ func TestVectors1(t *testing.T) {
 		}
 		key := sealer.Key{Private: private, Fingerprint: "f", Since: time.Unix(1, 0)}
 		at := sealer.Place{Binding: sealer.Binding{Namespace: v.Namespace, Name: v.SecretName, Scope: scope}, Item: "a"}
-		opens(t, v.Name, base64.StdEncoding.EncodeToString(v.Sealed), at, v.Plaintext, v.Expect == testkit.ExpectOK, key)
+		scenario{v.Name, base64.StdEncoding.EncodeToString(v.Sealed), at, v.Plaintext, v.Expect == testkit.ExpectOK}.opens(t, key)
 		if v.Expect != testkit.ExpectOK {
 			refused++
 		}
@@ -77,7 +85,7 @@ func TestVectors2(t *testing.T) {
 			keys = append(keys, sealer.HybridOnly(key))
 		}
 		at := sealer.Place{Binding: sealer.Binding{Namespace: v.Namespace, Name: v.Secret, Scope: scope}, Item: v.Item}
-		opens(t, v.Name, v.Sealed, at, v.Plaintext, v.Expect == testkit.ExpectOK, keys...)
+		scenario{v.Name, v.Sealed, at, v.Plaintext, v.Expect == testkit.ExpectOK}.opens(t, keys...)
 		if v.Expect != testkit.ExpectOK {
 			refused++
 		}

@@ -52,7 +52,7 @@ With --online the controller is asked too whether it opens them.`,
 			return v.run(cmd.Context(), cmd.OutOrStdout(), args)
 		},
 	}
-	v.Flags.Bind(cmd.Flags())
+	v.Bind(cmd.Flags())
 	flags := cmd.Flags()
 	flags.StringVar(&v.cert, "cert", "", "file with the published keys (lockstep seal fetch) or a certificate")
 	flags.StringVar(&v.pins, "pins", "", "file that remembers the key of each cluster (default .lockstep-pins.json of the repository)")
