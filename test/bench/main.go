@@ -40,6 +40,8 @@ var scenarios = map[string]func(ctx context.Context, b *bench) error{
 	"sync-create":   syncCreate,
 	"sync-drift":    syncDrift,
 	"sync-depends":  syncDepends,
+	"sync-large":    syncLarge,
+	"sync-monorepo": syncMonorepo,
 	"render":        syncRender,
 	"reseal":        resealFiles,
 

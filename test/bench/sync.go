@@ -11,7 +11,6 @@ import (
 	"github.com/fluxcd/pkg/apis/meta"
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -55,18 +54,11 @@ spec: {rules: [{host: %[1]s.example.com, http: {paths: [{path: /, pathType: Pref
 // syncPrepare makes a repository with a folder for each of size Kustomizations,
 // and its source.
 func (b *bench) syncPrepare(ctx context.Context, manifest string) error {
-	repo, err := b.Git.Repository(ctx, "private/sync.git")
-	if err != nil {
-		return err
-	}
 	files := map[string]string{}
 	for i := range b.size {
 		files[fmt.Sprintf("app-%d/app.yaml", i)] = fmt.Sprintf(manifest, fmt.Sprintf("app-%d", i))
 	}
-	if _, err := repo.Commit(ctx, "all", files); err != nil {
-		return err
-	}
-	return b.Ensure(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, b.GitCredentials(), stage.Source("sync", repo.URL(), 10*time.Minute))
+	return b.syncRepository(ctx, files)
 }
 
 // syncKustomization is the one for folder i.
@@ -135,10 +127,8 @@ func syncCreate(ctx context.Context, b *bench) error {
 		return err
 	}
 	begin := time.Now()
-	for i := range b.size {
-		if err := b.Client.Create(ctx, syncKustomization(i)); err != nil {
-			return err
-		}
+	if err := b.create(ctx); err != nil {
+		return err
 	}
 	created := time.Since(begin)
 	if err := r.wait(ctx); err != nil {
@@ -157,7 +147,7 @@ func syncCreate(ctx context.Context, b *bench) error {
 	}
 	slices.Sort(took)
 	b.result.ReadyP50, b.result.ReadyP99, b.result.ReadyAll = quantile(took, 0.5), quantile(took, 0.99), round(all.Seconds())
-	b.result.More["create_s"] = round(created.Seconds())
+	b.result.More["create_s"], b.result.More["ready_first_s"] = round(created.Seconds()), quantile(took, 0)
 	b.result.More["requests_per_kustomization"] = round(perKustomization(s) / float64(b.size))
 	return nil
 }
@@ -224,16 +214,7 @@ func (b *bench) syncAll(ctx context.Context, manifest string) error {
 	if err := b.syncPrepare(ctx, manifest); err != nil {
 		return err
 	}
-	r, err := b.readies(ctx, b.size)
-	if err != nil {
-		return err
-	}
-	for i := range b.size {
-		if err := b.Client.Create(ctx, syncKustomization(i)); err != nil {
-			return err
-		}
-	}
-	return r.wait(ctx)
+	return b.syncCreated(ctx)
 }
 
 // syncDepends makes a chain in which each Kustomization depends on the one
