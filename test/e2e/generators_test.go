@@ -3,8 +3,10 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -163,6 +165,52 @@ func TestGenerators(t *testing.T) {
 		return ""
 	})
 	eventually(t, enough, func() string { return notReady(t, s, &esv1alpha1.PushSecret{}, key(ns, "pushed")) })
+}
+
+// TestVaultTokenIsMadeAnew has Vault make tokens that live for less than a minute,
+// and sees that the Secret holds another before the first one ends.
+func TestVaultTokenIsMadeAnew(t *testing.T) {
+	s := shared.Get(t)
+	ns := s.Cluster.Namespace(t)
+	if err := s.Ensure(t.Context(), generatorCredentials(t, s, ns)); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, s, fmt.Sprintf(`apiVersion: generators.external-secrets.io/v1alpha1
+kind: VaultDynamicSecret
+metadata: {name: token, namespace: %[1]s}
+spec:
+  path: auth/token/create
+  method: POST
+  resultType: Auth
+  parameters: {ttl: 45s, policies: [default]}
+  provider: {server: %[2]q, auth: {tokenSecretRef: {name: credentials, key: vault}}}
+---
+apiVersion: external-secrets.io/v1
+kind: ExternalSecret
+metadata: {name: token, namespace: %[1]s}
+spec:
+  refreshInterval: 10h
+  dataFrom: [{sourceRef: {generatorRef: {kind: VaultDynamicSecret, name: token}}}]
+`, ns, s.Vault.Address()))
+	token := func() string {
+		secret := &corev1.Secret{}
+		if err := s.Client.Get(t.Context(), key(ns, "token"), secret); err != nil {
+			return ""
+		}
+		return string(secret.Data["client_token"])
+	}
+	eventually(t, enough, func() string { return notReady(t, s, &esv1.ExternalSecret{}, key(ns, "token")) })
+	first := token()
+	eventually(t, 90*time.Second, func() string {
+		if token() == first {
+			return "the Secret has the first token still"
+		}
+		return ""
+	})
+	var left struct{ Data struct{ TTL int } }
+	if err := s.Vault.Call(t.Context(), http.MethodPost, "auth/token/lookup", map[string]string{"token": first}, &left); err != nil || left.Data.TTL <= 0 {
+		t.Errorf("the first token when there was another: %v, %d seconds left, want some", err, left.Data.TTL)
+	}
 }
 
 // generatorCredentials are an access key of AWS, and a token of Vault that may
