@@ -36,6 +36,7 @@ const (
 type client struct {
 	api     *api.Client // without a token; see as
 	address string      // scheme and host, for messages
+	wire    egress.Options
 }
 
 // newClient returns a client that shows the certificate of the store's tls, or
@@ -70,7 +71,7 @@ func newClient(ctx context.Context, config providers.Config, cert *tls.Certifica
 	if err != nil {
 		return nil, err
 	}
-	return &client{api: made, address: base.Scheme + "://" + base.Host}, nil
+	return &client{api: made, address: base.Scheme + "://" + base.Host, wire: o}, nil
 }
 
 // newAPI returns a client of Vault's own library that has nothing but what the

@@ -20,6 +20,10 @@ const (
 	allowed    = 100 // requests a second, in es-throttled
 	perSecret  = 5   // ExternalSecrets on each secret there
 	manyStores = 20
+
+	// hangs is how long it takes until a store that hangs is given up on:
+	// three timeouts, and the words about it to all who wait.
+	hangs = 45 * time.Second
 )
 
 // esThrottled measures intervals of ExternalSecrets, five on each secret, with
@@ -85,7 +89,7 @@ func esHang(ctx context.Context, b *bench) error {
 	if err := b.Vault.Fail(ctx, testenv.Fault{Operation: "GET kv-0/data", DelayMillis: int(time.Hour.Milliseconds())}); err != nil {
 		return err
 	}
-	time.Sleep(2 * every)
+	time.Sleep(2*every + hangs)
 	with, err := b.onOthers(ctx, "with")
 	if err != nil {
 		return err
