@@ -23,8 +23,6 @@ type recorder struct {
 }
 
 // Event implements record.EventRecorder.
-//
-//nolint:revive // the parameters are the interface's
 func (r recorder) Event(object runtime.Object, kind, reason, message string) {
 	if es, ok := object.(*esv1.ExternalSecret); ok && reason == esv1.EventUpdated {
 		if m := r.memories.of(es); m.made {
