@@ -236,17 +236,16 @@ func (p *reader) inflate(size int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Not all at once: a size that is a lie costs no memory.
-	var content bytes.Buffer
-	content.Grow(int(min(size, 64<<10)))
-	n, err := io.Copy(&content, io.LimitReader(z, size+1))
-	if err != nil {
+	// All at once: growing a buffer would take twice the memory, and a size that
+	// is a lie takes no more than one object may.
+	content := make([]byte, size)
+	if _, err := io.ReadFull(z, content); err != nil {
 		return nil, corrupt(err)
 	}
-	if n != size {
+	if n, err := io.CopyN(io.Discard, z, 1); n != 0 || !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%w: an object has not the size that it says", ErrMalformed)
 	}
-	return content.Bytes(), nil
+	return content, nil
 }
 
 // skip reads a file that is too large to keep.
