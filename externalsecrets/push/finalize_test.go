@@ -11,6 +11,7 @@ import (
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	esv1alpha1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1alpha1"
+	"github.com/lockstep-dev/lockstep/providers"
 )
 
 // pushed is a PushSecret that has to delete what it pushed.
@@ -54,4 +55,21 @@ func TestNamespaceEnds(t *testing.T) {
 	must(t, b.Delete(t.Context(), &esv1.SecretStore{ObjectMeta: metav1.ObjectMeta{Namespace: b.ns, Name: "store"}}))
 	must(t, b.Delete(t.Context(), ps))
 	b.goes(ps)
+}
+
+// TestInterval changes what is in the store, behind the controller's back: it
+// is put right where an interval says how soon.
+func TestInterval(t *testing.T) {
+	b := start(t)
+	b.apply("metadata: {name: db}\nstringData: {a: '1'}", &corev1.Secret{})
+	for name, interval := range map[string]string{"often": "1s", "never": "0s"} {
+		b.apply("metadata: {name: "+name+"}\nspec: {refreshInterval: "+interval+", secretStoreRefs: [{name: store}], selector: {secret: {name: db}}, data: [{match: {secretKey: a, remoteRef: {remoteKey: "+name+"}}}]}", &esv1alpha1.PushSecret{})
+	}
+	b.holds(`{"never":"1","often":"1"}`)
+	b.ready("often", "True/Synced")
+	b.ready("never", "True/Synced")
+	for _, name := range []string{"never", "often"} {
+		must(t, b.vault.Write(t.Context(), providers.Target{Path: name}, providers.NewValue([]byte("other")), nil))
+	}
+	b.holds(`{"never":"other","often":"1"}`)
 }
