@@ -3,6 +3,7 @@ package vault_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/lockstep-dev/lockstep/providers"
 	"github.com/lockstep-dev/lockstep/providers/conformance"
 	"github.com/lockstep-dev/lockstep/providers/vault"
+	"github.com/lockstep-dev/lockstep/test/testenv"
 )
 
 // TestCheckAndSet writes to an engine that takes no write which does not name
@@ -98,5 +100,37 @@ func TestLinkLocal(t *testing.T) {
 		if err == nil || refused == allowed {
 			t.Errorf("Read at a metadata service: got %v, want it refused before it is dialled: %v", err, !allowed)
 		}
+	}
+}
+
+// TestNamespaceOfTheLogin logs in at the root and reads from an engine of
+// another namespace.
+func TestNamespaceOfTheLogin(t *testing.T) {
+	v := server.Get(t)
+	must(t, v.Call(t.Context(), http.MethodPost, "sys/namespaces/team-c", map[string]any{}, nil))
+	must(t, v.Call(t.Context(), http.MethodPost, "team-c/sys/mounts/kv", map[string]any{"type": "kv", "options": map[string]string{"version": "1"}}, nil))
+	canary := testenv.NewCanary(t)
+	must(t, v.Call(t.Context(), http.MethodPost, "team-c/kv/app", map[string]string{"password": canary.Value()}, nil))
+	role, secret, err := v.AppRole(t.Context(), testenv.VaultRole{Name: "across", Policy: testenv.Allow("team-c/kv/*")})
+	must(t, err)
+	refs := &conformance.References{}
+	refs.Set("r", "id", role)
+	refs.Set("s", "id", secret)
+	for namespace, denied := range map[string]string{"": "", "team-c": secret} {
+		auth := maps.Clone(byAppRole)
+		auth["namespace"] = namespace
+		with := settings(v, auth)
+		with["path"], with["version"], with["namespace"] = "kv", "v1", "team-c"
+		wantLogin(t, store(t, with, refs), "app", canary, denied)
+	}
+}
+
+// TestUnreadableEnvironment wants what the library cannot read of the
+// environment to be told without repeating it. There is no client then.
+func TestUnreadableEnvironment(t *testing.T) {
+	t.Setenv("VAULT_CACERT", "/no/such/file-of-the-environment")
+	_, err := vault.Open(t.Context(), store(t, byToken("https://127.0.0.1:1"), &conformance.References{}))
+	if !errors.Is(err, providers.ErrUnavailable) || !strings.Contains(err.Error(), "VAULT_") || strings.Contains(err.Error(), "file-of-the-environment") {
+		t.Errorf("Open: got %v, want ErrUnavailable that names VAULT_ and no value", err)
 	}
 }
