@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -36,7 +37,11 @@ func (o *options) certificate(ctx context.Context) ([]byte, error) {
 	case len(u.Scheme) <= 1: // none, or the letter of a drive
 		return readFile(o.cert)
 	case u.Scheme == "file":
-		return readFile(u.Path)
+		cert, err := readFile(u.Path)
+		if errors.Is(err, fs.ErrNotExist) { // the genuine words: it has a web server for files
+			err = fmt.Errorf("cannot fetch %q: 404 Not Found", o.cert)
+		}
+		return cert, err
 	case u.Scheme == "http" || u.Scheme == "https":
 		return download(ctx, o.cert)
 	default:
