@@ -106,7 +106,9 @@ func (g *Generators) Serves(ctx context.Context, namespace string, ref esv1.Gene
 // spec reads a generator: its kind, or that of what a ClusterGenerator stands
 // for, and its spec.
 func (g *Generators) spec(ctx context.Context, namespace string, ref esv1.GeneratorRef) (string, any, error) {
-	if ref.APIVersion != "" && ref.APIVersion != genv1.GroupVersion.String() {
+	// Manifests have that of the stores, too: External Secrets Operator looks at
+	// the kind only.
+	if group, _, _ := strings.Cut(ref.APIVersion, "/"); group != "" && group != genv1.GroupVersion.Group && group != esv1.GroupVersion.Group {
 		return "", nil, fmt.Errorf("apiVersion %q: %w: use %s", ref.APIVersion, ErrUnsupported, genv1.GroupVersion)
 	}
 	obj := Kinds()[ref.Kind]

@@ -53,6 +53,10 @@ var inventory = map[string]struct {
 	"find-nothing":    {spec: "dataFrom: [{find: {}}]", refused: "spec.dataFrom[0].find: invalid reference: set name, tags or path"},
 	"generator":       {spec: "dataFrom: [{sourceRef: {generatorRef: {apiVersion: generators.external-secrets.io/v1alpha1, kind: Fake, name: fake}}}]", holds: `{"made":"up"}`},
 
+	"generator-group": {spec: "dataFrom: [{sourceRef: {generatorRef: {apiVersion: external-secrets.io/v1alpha1, kind: Fake, name: fake}}}]", holds: `{"made":"up"}`},
+	"generator-other": {spec: "dataFrom: [{sourceRef: {generatorRef: {apiVersion: v1, kind: Fake, name: fake}}}]", refused: `spec.dataFrom[0].sourceRef.generatorRef: apiVersion "v1": not supported`},
+	"generator-kind":  {spec: "dataFrom: [{sourceRef: {generatorRef: {kind: Grafana, name: fake}}}]", refused: `spec.dataFrom[0].sourceRef.generatorRef: kind "Grafana": not supported by this version, which has ClusterGenerator`},
+
 	"rewrite-regexp":    {spec: "dataFrom: [{extract: {key: other}, rewrite: [{regexp: {source: '^u(.*)$', target: 'x-$1'}}]}]", holds: `{"x-ser":"eve"}`},
 	"rewrite-transform": {spec: "dataFrom: [{extract: {key: other}, rewrite: [{transform: {template: '{{ .value | upper }}'}}]}]", holds: `{"USER":"eve"}`},
 	"rewrite-merge":     {spec: "dataFrom: [{find: {name: {regexp: '^(db|other)$'}}, rewrite: [{merge: {conflictPolicy: Ignore, priority: [db, other], priorityPolicy: Strict, strategy: Extract}}]}]", holds: `{"a.b":"dot","deep":"{\"x\":{\"y\":\"z\"}}","port":"5432","user":"eve"}`},
