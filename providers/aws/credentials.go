@@ -72,7 +72,7 @@ func newCredentials(config providers.Config, s stsAt, ambient aws.CredentialsPro
 	case ambient != nil:
 		keys = cached(ambient)
 	default:
-		return nil, fmt.Errorf("spec.provider.aws.auth: %w: set jwt.serviceAccountRef or secretRef; the controller's own identity is not for this store", providers.ErrInvalid)
+		return nil, fmt.Errorf("spec.provider.aws.auth: %w: set jwt.serviceAccountRef or secretRef; the controller's own identity is not for this store: it is for ClusterSecretStores, and for namespaces in --ambient-credentials-namespaces", providers.ErrInvalid)
 	}
 	for i, role := range p.AdditionalRoles {
 		in := sts.AssumeRoleInput{RoleArn: &role, RoleSessionName: aws.String(sessionName)}

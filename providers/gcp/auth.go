@@ -55,7 +55,7 @@ func (x exchange) method(p *esv1.GCPProvider) (func(context.Context) (token, err
 			return token{value: value, expires: expires}, nil
 		}, nil
 	}
-	return nil, fmt.Errorf("spec.provider.gcpsm.auth: %w: set secretRef, workloadIdentity or workloadIdentityFederation; the controller's own identity is not for this store", providers.ErrInvalid)
+	return nil, fmt.Errorf("spec.provider.gcpsm.auth: %w: set secretRef, workloadIdentity or workloadIdentityFederation; the controller's own identity is not for this store: it is for ClusterSecretStores, and for namespaces in --ambient-credentials-namespaces", providers.ErrInvalid)
 }
 
 // names are what clusters and projects are called; they become part of a URL.

@@ -37,7 +37,7 @@ func (e Endpoints) Login(config providers.Config, audience string) (func(context
 	case config.Ambient:
 		return func(ctx context.Context) (providers.Value, error) { return machine(ctx, audience) }, nil
 	}
-	return nil, fmt.Errorf("spec.provider.gcpsm.auth: %w: set secretRef or workloadIdentity; the controller's own identity is not for this store", providers.ErrInvalid)
+	return nil, fmt.Errorf("spec.provider.gcpsm.auth: %w: set secretRef or workloadIdentity; the controller's own identity is not for this store: it is for ClusterSecretStores, and for namespaces in --ambient-credentials-namespaces", providers.ErrInvalid)
 }
 
 func (x exchange) signedByKey(config providers.Config, audience string) func(context.Context) (providers.Value, error) {
