@@ -107,5 +107,5 @@ func watch(ctx context.Context, source string, open func(context.Context) (provi
 	if !ok {
 		return errNoWatcher
 	}
-	return w.Watch(ctx, source, changed) //nolint:wrapcheck // failed names the store
+	return w.Watch(ctx, source, changed)
 }

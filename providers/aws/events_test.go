@@ -45,25 +45,26 @@ func (q *queue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var in struct {
-		QueueUrl            string //nolint:revive // as the API names it
-		MaxNumberOfMessages int
-		WaitTimeSeconds     int
-		Entries             []struct{ Id, ReceiptHandle string } //nolint:revive // as the API names it
+		Most    int `json:"MaxNumberOfMessages"`
+		Entries []struct {
+			ID     string `json:"Id"`
+			Handle string `json:"ReceiptHandle"`
+		} `json:"Entries"`
 	}
 	_ = json.NewDecoder(r.Body).Decode(&in) // an empty one is refused below
 	switch r.Header.Get("X-Amz-Target") {
 	case "AmazonSQS.ReceiveMessage":
-		q.receive(w, in.MaxNumberOfMessages)
+		q.receive(w, in.Most)
 	case "AmazonSQS.DeleteMessageBatch":
 		var done []map[string]string
 		for _, e := range in.Entries {
-			if q.received[e.ReceiptHandle] {
-				delete(q.received, e.ReceiptHandle)
+			if q.received[e.Handle] {
+				delete(q.received, e.Handle)
 				q.deleted++
-				done = append(done, map[string]string{"Id": e.Id})
+				done = append(done, map[string]string{"Id": e.ID})
 			}
 		}
-		_ = json.NewEncoder(w).Encode(map[string]any{"Successful": done, "Failed": []any{}})
+		_ = json.NewEncoder(w).Encode(map[string][]map[string]string{"Successful": done, "Failed": {}}) // the client is gone
 	default:
 		w.WriteHeader(http.StatusBadRequest)
 	}
@@ -82,7 +83,7 @@ func (q *queue) receive(w http.ResponseWriter, most int) {
 		time.Sleep(20 * time.Millisecond)
 		q.mu.Lock()
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"Messages": messages})
+	_ = json.NewEncoder(w).Encode(map[string][]map[string]string{"Messages": messages}) // the client is gone
 }
 
 func (q *queue) put(bodies ...string) {
@@ -157,7 +158,7 @@ func TestWatchWithPrefix(t *testing.T) {
 	settings["prefix"] = "prod/"
 	q.put(rotated)
 	var got []string
-	_ = watcher(t, server.URL, settings).Watch(ctx, server.URL+"/1/changes", func(keys ...string) { //nolint:errcheck // it ends because it is told to
+	_ = watcher(t, server.URL, settings).Watch(ctx, server.URL+"/1/changes", func(keys ...string) {
 		got = keys
 		cancel()
 	})

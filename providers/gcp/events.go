@@ -87,7 +87,7 @@ func (r *reader) pull(ctx context.Context, client *pubsub.SubscriptionAdminClien
 func pause(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
-		return ctx.Err() //nolint:wrapcheck // the caller ended it
+		return ctx.Err()
 	case <-time.After(emptyPause):
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -101,9 +102,7 @@ func (r *reader) subscribe(conn net.Conn, source string, token providers.Value) 
 		return nil, fmt.Errorf("spec.provider.vault.server: %w", providers.ErrInvalid)
 	}
 	config.Header = http.Header{"X-Vault-Request": {"true"}, "X-Vault-Token": {string(token.Bytes())}}
-	for name, values := range r.client.api.Headers() {
-		config.Header[name] = values
-	}
+	maps.Copy(config.Header, r.client.api.Headers())
 	if r.namespace != "" {
 		config.Header.Set("X-Vault-Namespace", r.namespace)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -48,12 +49,18 @@ func events(t *testing.T, texts ...string) string {
 	return server.URL
 }
 
-func watch(ctx context.Context, t *testing.T, url, token string, settings map[string]any, source string) (got [][]string, err error) {
+// with adds the server to the settings of a store.
+func with(settings map[string]any, url string) map[string]any {
+	all := map[string]any{"server": url}
+	maps.Copy(all, settings)
+	return all
+}
+
+// watch opens a store and listens, as long as there is anything.
+func watch(ctx context.Context, t *testing.T, settings map[string]any, token, source string) (got [][]string, err error) {
 	t.Helper()
-	all := map[string]any{"server": url, "namespace": "team", "auth": map[string]any{"tokenSecretRef": map[string]string{"name": "t", "key": "token"}}}
-	for k, v := range settings {
-		all[k] = v
-	}
+	all := map[string]any{"namespace": "team", "auth": map[string]any{"tokenSecretRef": map[string]string{"name": "t", "key": "token"}}}
+	maps.Copy(all, settings)
 	refs := &conformance.References{}
 	refs.Set("t", "token", token)
 	r, err := vault.Open(ctx, store(t, all, refs))
@@ -77,7 +84,7 @@ func TestWatch(t *testing.T) {
 		"Version1": {map[string]any{"path": "kv", "version": "v1"}, [][]string{{"plain", "kv/plain"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := watch(t.Context(), t, url, "the-token", tc.settings, "kv-v2/*")
+			got, err := watch(t.Context(), t, with(tc.settings, url), "the-token", "kv-v2/*")
 			if !errors.Is(err, providers.ErrUnavailable) {
 				t.Errorf("when Vault ends it: got %v, want ErrUnavailable", err)
 			}
@@ -92,7 +99,7 @@ func TestWatchEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(200*time.Millisecond, cancel)
 	begin := time.Now()
-	if _, err := watch(ctx, t, events(t), "the-token", nil, "kv-v2/*"); err == nil || time.Since(begin) > 30*time.Second {
+	if _, err := watch(ctx, t, with(nil, events(t)), "the-token", "kv-v2/*"); err == nil || time.Since(begin) > 30*time.Second {
 		t.Errorf("ended with %v after %s", err, time.Since(begin))
 	}
 }
@@ -108,7 +115,7 @@ func TestWatchFails(t *testing.T) {
 		"Elsewhere": {"the-token", "../../secret/data/db", providers.ErrInvalid},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := watch(t.Context(), t, url, tc.token, nil, tc.source)
+			_, err := watch(t.Context(), t, with(nil, url), tc.token, tc.source)
 			if !errors.Is(err, tc.want) || strings.Contains(err.Error(), "token-") || strings.Contains(err.Error(), "another") {
 				t.Errorf("got %v, want %v", err, tc.want)
 			}
