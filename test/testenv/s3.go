@@ -23,6 +23,8 @@ type S3 struct {
 	Access, Secret string
 	// CA is the certificate of the proxy, in PEM.
 	CA []byte
+	// Plain is where the server is reached without TLS, as HOST:PORT.
+	Plain string
 
 	proxy    *httptest.Server
 	mu       sync.Mutex
@@ -65,6 +67,7 @@ func (s *S3) start(ctx context.Context, path string) error {
 	if s.process, err = l.start(); err != nil {
 		return err
 	}
+	s.Plain = address
 	target, err := url.Parse("http://" + address)
 	if err != nil {
 		return err
