@@ -157,3 +157,29 @@ func TestBadSealedSecrets(t *testing.T) {
 		})
 	}
 }
+
+// A file with ten thousand items gets one more, and every other line stays.
+func TestSetManyItems(t *testing.T) {
+	files := material(t)
+	t.Chdir(t.TempDir())
+	in := &strings.Builder{}
+	in.WriteString("apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nmetadata: {name: db, namespace: prod}\nspec:\n  encryptedData:\n")
+	for n := range 10_000 {
+		fmt.Fprintf(in, "    item-%05d: AgB # %d\n", n, n)
+	}
+	putFile(t, "db.yaml", in.String())
+	putFile(t, "cert.pem", string(files["cert.pem"]))
+	putFile(t, "value", "v")
+	if out, err := try(t, "seal", "set", "db.yaml", "item-05000-a", "--from-file", "value", "--cert", "cert.pem"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	text, err := os.ReadFile("db.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, found := strings.Cut(string(text), "    item-05000-a: ")
+	_, after, _ := strings.Cut(rest, "\n")
+	if !found || before+after != in.String() || !strings.HasSuffix(before, "# 5000\n") {
+		t.Error("more than one line is another, or it stands elsewhere")
+	}
+}
