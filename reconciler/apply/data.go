@@ -38,7 +38,7 @@ func (c *Client) Data(ctx context.Context, kind, namespace, name string) (map[st
 func (c *Client) ServiceAccount(ctx context.Context, namespace, name string) (map[string]string, error) {
 	var account corev1.ServiceAccount
 	if err := c.raw.Get().AbsPath("/api/v1/namespaces", namespace, "serviceaccounts", name).Do(ctx).Into(&account); err != nil {
-		return nil, err //nolint:wrapcheck // the caller says which field it is about
+		return nil, err
 	}
 	return account.Annotations, nil
 }

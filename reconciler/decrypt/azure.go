@@ -75,8 +75,10 @@ func (s *service) openAzure(k *keyservice.AzureKeyVaultKey, ciphertext []byte) (
 		var out struct {
 			Value string `json:"value"`
 		}
-		err = post(ctx, s.Settings.client(), base.JoinPath("keys", k.GetName(), k.GetVersion(), "decrypt").String()+"?api-version=7.4",
-			http.Header{"Authorization": {"Bearer " + token}}, map[string]string{"alg": "RSA-OAEP-256", "value": string(ciphertext)}, &out)
+		err = post(ctx, question{
+			s.Settings.client(), base.JoinPath("keys", k.GetName(), k.GetVersion(), "decrypt").String() + "?api-version=7.4",
+			http.Header{"Authorization": {"Bearer " + token}}, map[string]string{"alg": "RSA-OAEP-256", "value": string(ciphertext)},
+		}, &out)
 		if err != nil {
 			return nil, err
 		}
@@ -96,9 +98,11 @@ func (s *service) keyVault(address string) (base *url.URL, scope string, err err
 			continue
 		}
 		if s.Settings.KeyVault != "" {
-			u, err = url.Parse(s.Settings.KeyVault)
+			if u, err = url.Parse(s.Settings.KeyVault); err != nil {
+				return nil, "", errors.New("the address in place of Azure's cannot be read")
+			}
 		}
-		return u, scope, err
+		return u, scope, nil
 	}
 	return nil, "", errors.New("its address is not one of Azure Key Vault: nothing was sent to it")
 }
@@ -117,6 +121,8 @@ func (s *service) azureToken(ctx context.Context, scope string) (string, error) 
 
 // azureCredential is that of the Secret, or else what Azure gives to the
 // ServiceAccount.
+//
+//nolint:wrapcheck // azureToken tells no more than that there is no token
 func (s *service) azureCredential() (azcore.TokenCredential, error) {
 	options := azcore.ClientOptions{Transport: s.Settings.client(), Retry: policy.RetryOptions{MaxRetries: 1}}
 	id := s.Keys.azure
@@ -148,5 +154,5 @@ func (s *service) azureFederated(options azcore.ClientOptions) (azcore.TokenCred
 		return nil, errors.New("the ServiceAccount of spec.decryption.serviceAccountName lacks the annotations azure.workload.identity/tenant-id and client-id")
 	}
 	assertion := func(ctx context.Context) (string, error) { return id.Token(ctx, "api://AzureADTokenExchange") }
-	return azidentity.NewClientAssertionCredential(tenant, client, assertion, &azidentity.ClientAssertionCredentialOptions{ClientOptions: options})
+	return azidentity.NewClientAssertionCredential(tenant, client, assertion, &azidentity.ClientAssertionCredentialOptions{ClientOptions: options}) //nolint:wrapcheck // as above
 }

@@ -197,8 +197,8 @@ func TestMAC(t *testing.T) {
 func dropMAC(sealed []byte) []byte {
 	var lines []string
 	for l := range strings.Lines(string(sealed)) {
-		if strings.HasPrefix(strings.TrimSpace(l), "mac:") {
-			l = l[:strings.Index(l, "mac:")] + "mac: ENC[]\n"
+		if indent, _, ok := strings.Cut(l, "mac:"); ok && strings.TrimSpace(indent) == "" {
+			l = indent + "mac: ENC[]\n"
 		}
 		lines = append(lines, l)
 	}

@@ -78,8 +78,8 @@ type document struct {
 	disabled bool   // it asks to be left as it is
 }
 
-// Disabled, as a label or an annotation with the value "disabled", leaves an
-// encrypted object as it is, for a controller of its own. It is Flux's.
+// Disabled is a label or an annotation that leaves an encrypted object as it
+// is with the value "disabled", for a controller of its own. It is Flux's.
 const Disabled = "kustomize.toolkit.fluxcd.io/decrypt"
 
 // split cuts a YAML file into its documents, without those that are empty.

@@ -37,8 +37,10 @@ func (s *service) openGoogle(k *keyservice.GcpKmsKey, ciphertext []byte) ([]byte
 		var out struct {
 			Plaintext string `json:"plaintext"`
 		}
-		err = post(ctx, s.Settings.client(), or(s.Settings.GoogleKMS, googleKMS)+"/v1/"+k.GetResourceId()+":decrypt",
-			http.Header{"Authorization": {"Bearer " + token}}, map[string]string{"ciphertext": string(ciphertext)}, &out)
+		err = post(ctx, question{
+			s.Settings.client(), or(s.Settings.GoogleKMS, googleKMS) + "/v1/" + k.GetResourceId() + ":decrypt",
+			http.Header{"Authorization": {"Bearer " + token}}, map[string]string{"ciphertext": string(ciphertext)},
+		}, &out)
 		if err != nil {
 			return nil, err
 		}
@@ -92,12 +94,12 @@ func (s *service) googleExchange(ctx context.Context) (string, error) {
 	var traded struct {
 		Token string `json:"access_token"`
 	}
-	err = post(ctx, s.Settings.client(), or(s.Settings.GoogleSTS, googleSTS)+"/v1/token", http.Header{}, map[string]string{
+	err = post(ctx, question{s.Settings.client(), or(s.Settings.GoogleSTS, googleSTS) + "/v1/token", http.Header{}, map[string]string{ //nolint:gosec // G101: names, no credentials
 		"audience": audience, "scope": googleScope, "subjectToken": own,
 		"grantType":          "urn:ietf:params:oauth:grant-type:token-exchange",
 		"requestedTokenType": "urn:ietf:params:oauth:token-type:access_token",
 		"subjectTokenType":   "urn:ietf:params:oauth:token-type:jwt",
-	}, &traded)
+	}}, &traded)
 	email := id.Annotations[googleAccount]
 	if err != nil || email == "" {
 		return traded.Token, err
@@ -108,8 +110,10 @@ func (s *service) googleExchange(ctx context.Context) (string, error) {
 	var out struct {
 		Token string `json:"accessToken"`
 	}
-	err = post(ctx, s.Settings.client(), or(s.Settings.GoogleIAM, googleIAM)+"/v1/projects/-/serviceAccounts/"+email+":generateAccessToken",
-		http.Header{"Authorization": {"Bearer " + traded.Token}}, map[string]any{"scope": []string{googleScope}}, &out)
+	err = post(ctx, question{
+		s.Settings.client(), or(s.Settings.GoogleIAM, googleIAM) + "/v1/projects/-/serviceAccounts/" + email + ":generateAccessToken",
+		http.Header{"Authorization": {"Bearer " + traded.Token}}, map[string]any{"scope": []string{googleScope}},
+	}, &out)
 	return out.Token, err
 }
 

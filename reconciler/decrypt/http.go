@@ -17,24 +17,32 @@ const maxAnswer = 64 << 10
 // errDown says that a key service did not answer.
 var errDown = errors.New("it does not answer")
 
-// post sends JSON and reads the answer into out. Its errors hold nothing of
-// either.
-func post(ctx context.Context, client *http.Client, url string, header http.Header, in, out any) error {
-	body, err := json.Marshal(in)
+// question is a request to a key service.
+type question struct {
+	client *http.Client
+	url    string
+	header http.Header
+	body   any // as JSON
+}
+
+// post sends a question and reads the answer into out. Its errors hold nothing
+// of either.
+func post(ctx context.Context, q question, out any) error {
+	body, err := json.Marshal(q.body)
 	if err != nil {
 		return errors.New("the request cannot be written")
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, q.url, bytes.NewReader(body))
 	if err != nil {
 		return errors.New("its address cannot be used")
 	}
-	r.Header = header
+	r.Header = q.header
 	r.Header.Set("Content-Type", "application/json")
-	answer, err := client.Do(r)
+	answer, err := q.client.Do(r)
 	if err != nil {
 		return errDown
 	}
-	defer answer.Body.Close() //nolint:errcheck // it was read
+	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
 	switch {
 	case err != nil || answer.StatusCode >= http.StatusInternalServerError:

@@ -19,7 +19,7 @@ import (
 // The keys of a Secret, besides *.agekey and *.asc. They are Flux's, but for
 // ca.crt: the authority of a private Vault or OpenBao.
 const (
-	vaultToken = "sops.vault-token"
+	vaultToken = "sops.vault-token" //nolint:gosec // G101: a name
 	awsKeys    = "sops.aws-kms"
 	gcpKey     = "sops.gcp-kms"
 	azureKey   = "sops.azure-kv"

@@ -42,8 +42,10 @@ func (s *service) openVault(k *keyservice.VaultKey, ciphertext []byte) ([]byte, 
 				Plaintext string `json:"plaintext"`
 			} `json:"data"`
 		}
-		header := http.Header{"X-Vault-Token": {s.Keys.vault}, "X-Vault-Request": {"true"}}
-		err := post(ctx, s.vaultClient(), address.JoinPath(path...).String(), header, map[string]string{"ciphertext": string(ciphertext)}, &out)
+		err := post(ctx, question{
+			s.vaultClient(), address.JoinPath(path...).String(),
+			http.Header{"X-Vault-Token": {s.Keys.vault}, "X-Vault-Request": {"true"}}, map[string]string{"ciphertext": string(ciphertext)},
+		}, &out)
 		if err != nil {
 			return nil, err
 		}

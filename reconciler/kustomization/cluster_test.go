@@ -1,6 +1,7 @@
 package kustomization_test
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -76,9 +77,7 @@ func TestKubeConfigByIdentity(t *testing.T) {
 	rest := cluster.Get(t).RestConfig()
 	write := func(change map[string]string) {
 		data := map[string]string{"provider": "generic", "address": rest.Host, "ca.crt": string(rest.CAData), "audiences": cluster.Get(t).Issuer(), "serviceAccountName": "far"}
-		for k, v := range change {
-			data[k] = v
-		}
+		maps.Copy(data, change)
 		cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: b.ns, Name: "far"}, Data: data}
 		if err := b.Create(t.Context(), cm); apierrors.IsAlreadyExists(err) {
 			err = b.Update(t.Context(), cm)

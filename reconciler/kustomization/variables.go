@@ -31,7 +31,7 @@ func (r *run) version(ctx context.Context, kind, name string) (string, error) {
 	m := &metav1.PartialObjectMetadata{}
 	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
 	if err := r.Metadata.Get(ctx, client.ObjectKey{Namespace: r.ks.Namespace, Name: name}, m); err != nil {
-		return "", err //nolint:wrapcheck // the caller says which field it is about
+		return "", err
 	}
 	return string(m.UID) + "/" + m.ResourceVersion, nil
 }

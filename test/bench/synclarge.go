@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/lockstep-dev/lockstep/test/stage"
+	"github.com/lockstep-dev/lockstep/test/testenv"
 )
 
 // syncLarge applies one Kustomization of size objects for the first time, and
@@ -95,23 +96,11 @@ func syncMonorepo(ctx context.Context, b *bench) error {
 	}
 	var took []float64
 	for run := range b.runs {
-		name := fmt.Sprintf("app-%d", run%b.size)
-		value := fmt.Sprintf("run-%d", run)
-		if _, err := repo.Commit(ctx, value, map[string]string{name + "/app.yaml": strings.Replace(fmt.Sprintf(syncConfigMap, name), "ours", value, 1)}); err != nil {
+		seconds, err := b.commitToApplied(ctx, repo, run)
+		if err != nil {
 			return err
 		}
-		begin := time.Now()
-		if err := b.ask(ctx); err != nil {
-			return err
-		}
-		if err := stage.Until(ctx, 2*time.Millisecond, "the commit to be applied", func() (bool, error) {
-			cm := &corev1.ConfigMap{}
-			err := b.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, cm)
-			return err == nil && cm.Data["key"] == value, err
-		}); err != nil {
-			return err
-		}
-		took = append(took, time.Since(begin).Seconds())
+		took = append(took, seconds)
 	}
 	slices.Sort(took)
 	b.times(took)
@@ -122,6 +111,26 @@ func syncMonorepo(ctx context.Context, b *bench) error {
 	b.result.More["rss_mib"], b.result.RSSPeak = round(float64(rss)/(1<<20)), round(float64(peak)/(1<<20))
 	b.result.More["files"], b.result.More["commits"] = b.size*monorepoFiles, b.size*monorepoCommits
 	return nil
+}
+
+// commitToApplied changes the file of one path, and returns how many seconds
+// passed until its object was changed.
+func (b *bench) commitToApplied(ctx context.Context, repo *testenv.Repository, run int) (float64, error) {
+	name, value := fmt.Sprintf("app-%d", run%b.size), fmt.Sprintf("run-%d", run)
+	text := strings.Replace(fmt.Sprintf(syncConfigMap, name), "ours", value, 1)
+	if _, err := repo.Commit(ctx, value, map[string]string{name + "/app.yaml": text}); err != nil {
+		return 0, err
+	}
+	begin := time.Now()
+	if err := b.ask(ctx); err != nil {
+		return 0, err
+	}
+	err := stage.Until(ctx, 2*time.Millisecond, "the commit to be applied", func() (bool, error) {
+		cm := &corev1.ConfigMap{}
+		err := b.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, cm)
+		return err == nil && cm.Data["key"] == value, err
+	})
+	return time.Since(begin).Seconds(), err
 }
 
 // history adds commits to a clone, each of which changes one file.

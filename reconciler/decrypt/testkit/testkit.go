@@ -74,7 +74,7 @@ func (s Sealer) Seal(t testing.TB, plain string) []byte {
 		t.Fatal(err)
 	}
 	tree := sops.Tree{Branches: branches, Metadata: sops.Metadata{
-		KeyGroups: s.Groups, ShamirThreshold: s.Threshold, Version: "3.13.2", LastModified: time.Now().UTC().Truncate(time.Second), UnencryptedSuffix: sops.DefaultUnencryptedSuffix,
+		KeyGroups: s.Groups, ShamirThreshold: s.Threshold, Version: "3.13.2", LastModified: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), UnencryptedSuffix: sops.DefaultUnencryptedSuffix,
 	}}
 	if s.Change != nil {
 		s.Change(&tree.Metadata)
