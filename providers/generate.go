@@ -14,6 +14,16 @@ type Made struct {
 	Until time.Time
 }
 
+// minRenewal is how soon values are made anew at the earliest, however short
+// they live: a service that makes them is not to be asked again and again.
+const minRenewal = 5 * time.Second
+
+// Renewal returns when values that end at until are to be made anew: when a
+// third of their time is left, so that there is time to try again.
+func Renewal(now, until time.Time) time.Time {
+	return now.Add(max(until.Sub(now)*2/3, minRenewal))
+}
+
 // Generate makes values as spec says, which points to the spec of a kind of
 // generators.external-secrets.io. config.Provider is nil: what there is to know
 // stands in spec. The errors are those of this package, but never an

@@ -189,20 +189,14 @@ func (c *Controller) generate(ctx context.Context, namespace string, reads []fet
 	}
 }
 
-// minRenewal is how soon values are made anew at the earliest, however short
-// they live: a service that makes them is not to be asked again and again.
-const minRenewal = 5 * time.Second
-
-// renew notes by when values that end must be made anew: when a third of their
-// time is left, so that there is time to try again.
+// renew notes by when values that end must be made anew.
 func (r *run) renew(results map[fetch.Read]fetch.Result) {
 	r.es.Status.RenewTime = nil
 	for _, result := range results {
 		if result.Until.IsZero() {
 			continue
 		}
-		left := max(result.Until.Sub(r.now)*2/3, minRenewal)
-		if at := metav1.NewTime(r.now.Add(left)); r.es.Status.RenewTime == nil || at.Before(r.es.Status.RenewTime) {
+		if at := metav1.NewTime(providers.Renewal(r.now, result.Until)); r.es.Status.RenewTime == nil || at.Before(r.es.Status.RenewTime) {
 			r.es.Status.RenewTime = &at
 		}
 	}

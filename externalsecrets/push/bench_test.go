@@ -73,7 +73,7 @@ func startWith(t *testing.T, registry providers.Registry) *bench {
 	open := &stores.Stores{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Metadata: mgr.GetCache(), Class: "default", Registry: registry}
 	events := mgr.GetEventRecorderFor("lockstep")
 	for _, c := range []interface{ SetupWithManager(ctrl.Manager) error }{
-		&push.Controller{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Metadata: mgr.GetCache(), Recorder: events, Stores: open, Makers: &generators.Generators{Reader: mgr.GetClient()}},
+		&push.Controller{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Metadata: mgr.GetCache(), Recorder: events, Stores: open, Makers: &generators.Generators{Reader: mgr.GetClient(), Backends: shortLived()}},
 		&fanout.Controller{Client: mgr.GetClient(), Metadata: mgr.GetCache(), Recorder: events},
 	} {
 		if err := c.SetupWithManager(mgr); err != nil {

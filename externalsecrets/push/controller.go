@@ -219,7 +219,7 @@ func (r *run) due(sources string) bool {
 	if s.RefreshTime.IsZero() || s.Sources != sources || s.SyncedResourceVersion != version(r.ps) || !meta.IsStatusConditionTrue(r.ps.GetConditions(), reconciler.Ready) {
 		return true
 	}
-	every := interval(r.ps)
+	every := lives(r.ps)
 	return every > 0 && r.now.Sub(s.RefreshTime.Time) >= every*9/10 // the Loop comes up to 5 % early
 }
 
@@ -234,7 +234,17 @@ func every(ps *esv1alpha1.PushSecret) time.Duration {
 	if gone(ps) {
 		return 0
 	}
-	return max(interval(ps), 0)
+	return max(lives(ps), 0)
+}
+
+// lives is how long after a push the next one comes: at the interval, or before
+// what a generator made ends. 0 or less is never.
+func lives(ps *esv1alpha1.PushSecret) time.Duration {
+	every, renew := interval(ps), ps.Status.RenewTime
+	if every <= 0 || renew == nil || ps.Status.RefreshTime == nil {
+		return every
+	}
+	return min(every, max(renew.Sub(ps.Status.RefreshTime.Time), time.Second))
 }
 
 func version(ps *esv1alpha1.PushSecret) string {

@@ -73,6 +73,7 @@ func (r *run) source(ctx context.Context) ([]*metav1.PartialObjectMetadata, erro
 // template. Later Secrets win.
 func (r *run) values(ctx context.Context, secrets []*metav1.PartialObjectMetadata) (map[string][]byte, error) {
 	all := map[string][]byte{}
+	r.ps.Status.RenewTime = nil
 	if ref := r.ps.Spec.Selector.GeneratorRef; ref != nil {
 		made, err := r.Makers.Generate(ctx, r.ps.Namespace, *ref)
 		if err != nil {
@@ -80,6 +81,9 @@ func (r *run) values(ctx context.Context, secrets []*metav1.PartialObjectMetadat
 		}
 		for key, value := range made.Values {
 			all[key] = value.Bytes()
+		}
+		if !made.Until.IsZero() {
+			r.ps.Status.RenewTime = &metav1.Time{Time: providers.Renewal(r.now, made.Until)}
 		}
 	}
 	for _, s := range secrets {

@@ -220,6 +220,11 @@ type PushSecretStatus struct {
 	// +nullable
 	RefreshTime *metav1.Time `json:"refreshTime,omitempty"`
 
+	// renewTime is by when what a generator made must be made anew: it ends
+	// some time later.
+	// +optional
+	RenewTime *metav1.Time `json:"renewTime,omitempty"`
+
 	// syncedResourceVersion is the generation, and a hash of the labels and
 	// annotations, that was pushed.
 	// +optional

@@ -396,6 +396,10 @@ func (in *PushSecretStatus) DeepCopyInto(out *PushSecretStatus) {
 		in, out := &in.RefreshTime, &out.RefreshTime
 		*out = (*in).DeepCopy()
 	}
+	if in.RenewTime != nil {
+		in, out := &in.RenewTime, &out.RenewTime
+		*out = (*in).DeepCopy()
+	}
 	if in.SyncedPushSecrets != nil {
 		in, out := &in.SyncedPushSecrets, &out.SyncedPushSecrets
 		*out = make(map[string]map[string]PushSecretData, len(*in))
