@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
-	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -46,14 +45,14 @@ func startGitHub(t *testing.T, token string) *github {
 	g := &github{key: key, token: token, expires: time.Hour}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /orgs/{owner}/installation", func(w http.ResponseWriter, r *http.Request) {
-		g.answer(w, r, r.PathValue("owner") == "team", http.StatusOK, map[string]any{"id": 77})
+		g.answer(w, r, r.PathValue("owner") == "team", http.StatusOK, `{"id":77}`)
 	})
 	mux.HandleFunc("GET /users/{owner}/installation", func(w http.ResponseWriter, r *http.Request) {
-		g.answer(w, r, r.PathValue("owner") == "someone", http.StatusOK, map[string]any{"id": 77})
+		g.answer(w, r, r.PathValue("owner") == "someone", http.StatusOK, `{"id":77}`)
 	})
 	mux.HandleFunc("POST /app/installations/{id}/access_tokens", func(w http.ResponseWriter, r *http.Request) {
 		g.made.Add(1)
-		g.answer(w, r, r.PathValue("id") == "77", http.StatusCreated, map[string]any{"token": g.token, "expires_at": time.Now().Add(g.expires).UTC().Format(time.RFC3339)})
+		g.answer(w, r, r.PathValue("id") == "77", http.StatusCreated, fmt.Sprintf(`{"token":%q,"expires_at":%q}`, g.token, time.Now().Add(g.expires).UTC().Format(time.RFC3339)))
 	})
 	g.Server = httptest.NewTLSServer(mux)
 	t.Cleanup(g.Close)
@@ -61,7 +60,7 @@ func startGitHub(t *testing.T, token string) *github {
 }
 
 // answer gives something to whoever shows a JWT that GitHub would take.
-func (g *github) answer(w http.ResponseWriter, r *http.Request, there bool, status int, body any) {
+func (g *github) answer(w http.ResponseWriter, r *http.Request, there bool, status int, body string) {
 	claims := &jwt.RegisteredClaims{}
 	bearer := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 	_, err := jwt.ParseWithClaims(bearer, claims, func(*jwt.Token) (any, error) { return &g.key.PublicKey, nil },
@@ -75,7 +74,7 @@ func (g *github) answer(w http.ResponseWriter, r *http.Request, there bool, stat
 		return
 	}
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body)
+	_, _ = io.WriteString(w, body)
 }
 
 func (g *github) secret(git *testenv.GitServer) map[string]string {
@@ -178,7 +177,7 @@ func (s *socks) serve(c net.Conn, username, password string) {
 		return
 	}
 	_, _ = c.Write([]byte{1, 0})
-	host := ""
+	var host string
 	switch read(4)[3] {
 	case 1:
 		host = net.IP(read(4)).String()

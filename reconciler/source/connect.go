@@ -89,7 +89,7 @@ func (g *guarded) RoundTrip(r *http.Request) (*http.Response, error) {
 			return nil, ErrPlainCredentials
 		}
 	}
-	return g.Transport.RoundTrip(r)
+	return g.Transport.RoundTrip(r) //nolint:wrapcheck // a transport hands on what it is given
 }
 
 // ErrPlain says that a server was to be reached over http:// without leave.

@@ -22,7 +22,7 @@ const (
 	keyAppID        = "githubAppID"
 	keyInstallation = "githubAppInstallationID"
 	keyOwner        = "githubAppInstallationOwner"
-	keyAppKey       = "githubAppPrivateKey" //nolint:gosec // G101: the name of a key
+	keyAppKey       = "githubAppPrivateKey"
 	keyAppURL       = "githubAppBaseURL"
 )
 
@@ -108,7 +108,7 @@ func (a *app) token(ctx context.Context) (appToken, error) {
 		ExpiresAt time.Time `json:"expires_at"`
 	}
 	least := []byte(`{"permissions":{"contents":"read"}}`)
-	if err := a.call(ctx, http.MethodPost, "app/installations/"+installation+"/access_tokens", signed, least, &made); err != nil {
+	if err := a.call(ctx, request{http.MethodPost, "app/installations/" + installation + "/access_tokens", least}, signed, &made); err != nil {
 		return appToken{}, err
 	}
 	if made.Token == "" {
@@ -125,9 +125,13 @@ func (a *app) sign() (string, error) {
 	if id == "" || err != nil { // whose text may repeat what is in the key
 		return "", &invalid{reasonAuthentication, fmt.Errorf("spec.secretRef: the provider github needs %s, and %s as an RSA key in PEM", keyAppID, keyAppKey)}
 	}
-	return jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.RegisteredClaims{
+	signed, err := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.RegisteredClaims{
 		Issuer: id, IssuedAt: jwt.NewNumericDate(a.now.Add(-time.Minute)), ExpiresAt: jwt.NewNumericDate(a.now.Add(8 * time.Minute)),
 	}).SignedString(key)
+	if err != nil {
+		return "", fmt.Errorf("sign for GitHub: %w", err)
+	}
+	return signed, nil
 }
 
 var digits = regexp.MustCompile(`^[0-9]+$`)
@@ -145,9 +149,9 @@ func (a *app) installation(ctx context.Context, signed string) (string, error) {
 	var found struct {
 		ID json.Number `json:"id"`
 	}
-	err := a.call(ctx, http.MethodGet, "orgs/"+url.PathEscape(owner)+"/installation", signed, nil, &found)
+	err := a.call(ctx, request{http.MethodGet, "orgs/" + url.PathEscape(owner) + "/installation", nil}, signed, &found)
 	if refused, ok := errors.AsType[*appError](err); ok && refused.status == http.StatusNotFound {
-		err = a.call(ctx, http.MethodGet, "users/"+url.PathEscape(owner)+"/installation", signed, nil, &found)
+		err = a.call(ctx, request{http.MethodGet, "users/" + url.PathEscape(owner) + "/installation", nil}, signed, &found)
 	}
 	if err == nil && !digits.MatchString(found.ID.String()) {
 		err = errors.New("GitHub names no installation")
@@ -165,10 +169,16 @@ func (e *appError) Error() string {
 // maxAnswer is how many bytes an answer of GitHub may have.
 const maxAnswer = 1 << 20
 
-func (a *app) call(ctx context.Context, method, path, signed string, body []byte, out any) error {
-	r, err := http.NewRequestWithContext(ctx, method, a.base.JoinPath(path).String(), bytes.NewReader(body))
+// request is what is asked of GitHub.
+type request struct {
+	method, path string
+	body         []byte
+}
+
+func (a *app) call(ctx context.Context, q request, signed string, out any) error {
+	r, err := http.NewRequestWithContext(ctx, q.method, a.base.JoinPath(q.path).String(), bytes.NewReader(q.body))
 	if err != nil {
-		return err
+		return fmt.Errorf("make a request to GitHub: %w", err)
 	}
 	r.Header.Set("Authorization", "Bearer "+signed)
 	r.Header.Set("Accept", "application/vnd.github+json")

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,8 +64,8 @@ func (b *bare) commit(tree plumbing.Hash) plumbing.Hash {
 // at nests a file in folders.
 func (b *bare) at(file entry, folders ...string) plumbing.Hash {
 	tree := b.folder(file)
-	for i := len(folders) - 1; i >= 0; i-- {
-		tree = b.folder(entry{"40000", folders[i], tree})
+	for _, name := range slices.Backward(folders) {
+		tree = b.folder(entry{"40000", name, tree})
 	}
 	return tree
 }

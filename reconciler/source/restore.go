@@ -37,8 +37,8 @@ func (c *Controller) restore(ctx context.Context, r *sourcev1.GitRepository) err
 	if err != nil {
 		return classify(r, err, f)
 	}
-	_, is := cutRevision(snapshot.Revision)
-	if _, was := cutRevision(held.Revision); is != was {
+	is := hashOf(snapshot.Revision)
+	if was := hashOf(held.Revision); is != was {
 		return fmt.Errorf("the tag is at %s now, and was at %s when the repository was suspended: resume it", is, was)
 	}
 	snapshot.Revision = held.Revision
@@ -52,7 +52,7 @@ func (c *Controller) restore(ctx context.Context, r *sourcev1.GitRepository) err
 // pin makes spec.ref that of a revision. A tag whose signature is wanted stays
 // what it is: its commit alone does not have it.
 func pin(r *sourcev1.GitRepository, revision string) error {
-	_, hash := cutRevision(revision)
+	hash := hashOf(revision)
 	if !commitHash.MatchString(hash) {
 		return errors.New("status.artifact.revision names no commit: resume the repository")
 	}
@@ -67,11 +67,11 @@ func pin(r *sourcev1.GitRepository, revision string) error {
 	return nil
 }
 
-// cutRevision splits what Flux spells as NAME@sha1:HASH or sha1:HASH.
-func cutRevision(revision string) (name, hash string) {
+// hashOf returns the commit of what Flux spells as NAME@sha1:HASH or sha1:HASH.
+func hashOf(revision string) string {
 	if i := strings.LastIndex(revision, "@"); i >= 0 {
-		name, revision = revision[:i], revision[i+1:]
+		revision = revision[i+1:]
 	}
-	_, hash, _ = strings.Cut(revision, ":")
-	return name, hash
+	_, hash, _ := strings.Cut(revision, ":")
+	return hash
 }

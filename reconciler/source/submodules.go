@@ -70,13 +70,9 @@ func (m *modules) add(ctx context.Context, address, at string, c *checkout, dept
 	if depth > maxSubmoduleDepth {
 		return &treeError{fmt.Errorf("%s: submodules lie more than %d deep in each other", at, maxSubmoduleDepth)}
 	}
-	named := config.NewModules()
-	if err := named.Unmarshal(c.modules); err != nil {
+	where, err := addresses(c.modules)
+	if err != nil {
 		return &treeError{fmt.Errorf("%s cannot be read", path.Join(at, modulesFile))}
-	}
-	where := map[string]string{}
-	for _, sub := range named.Submodules {
-		where[path.Clean(sub.Path)] = sub.URL
 	}
 	for _, l := range c.links {
 		if m.left--; m.left < 0 {
@@ -99,6 +95,19 @@ func (m *modules) add(ctx context.Context, address, at string, c *checkout, dept
 		}
 	}
 	return nil
+}
+
+// addresses reads a .gitmodules file: where submodules are, by their path.
+func addresses(text []byte) (map[string]string, error) {
+	named := config.NewModules()
+	if err := named.Unmarshal(text); err != nil {
+		return nil, fmt.Errorf("read %s: %w", modulesFile, err)
+	}
+	where := map[string]string{}
+	for _, sub := range named.Submodules {
+		where[path.Clean(sub.Path)] = sub.URL
+	}
+	return where, nil
 }
 
 // resolve returns the address of a submodule, which may be written in terms of

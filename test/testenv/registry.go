@@ -34,7 +34,7 @@ func StartRegistry(t testing.TB, plain bool) *Registry {
 	} else {
 		r.Server = httptest.NewTLSServer(r)
 	}
-	t.Cleanup(r.Server.Close)
+	t.Cleanup(r.Close)
 	return r
 }
 

@@ -177,14 +177,7 @@ func list(ctx context.Context, from server, b *sourcev1.Bucket) ([]object, error
 
 // pull makes the tree, and reads what is not known of it.
 func (s *state) pull(ctx context.Context, b *sourcev1.Bucket, listed []object) (*source.Tree, error) {
-	read := func(o object) ([]byte, error) {
-		if s.tags != nil && s.tags[o.key] == o.tag {
-			if data, err := s.snapshot.Tree.ReadFile(o.key); err == nil {
-				return data, nil
-			}
-		}
-		return s.server.read(ctx, b.Spec.BucketName, o)
-	}
+	read := func(o object) ([]byte, error) { return s.read(ctx, b.Spec.BucketName, o) }
 	ignore, err := s.ignore(listed, read)
 	if err != nil {
 		return nil, err
@@ -210,6 +203,16 @@ func (s *state) pull(ctx context.Context, b *sourcev1.Bucket, listed []object) (
 		return nil, &contentError{err}
 	}
 	return tree, nil
+}
+
+// read returns the content of an object, which need not be read twice.
+func (s *state) read(ctx context.Context, bucket string, o object) ([]byte, error) {
+	if s.tags != nil && s.tags[o.key] == o.tag {
+		if data, err := s.snapshot.Tree.ReadFile(o.key); err == nil {
+			return data, nil
+		}
+	}
+	return s.server.read(ctx, bucket, o)
 }
 
 // ignore reads the .sourceignore file of the root first, so that what it

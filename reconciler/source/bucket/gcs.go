@@ -53,21 +53,9 @@ func newGCS(b *sourcev1.Bucket, secret map[string][]byte, transport http.RoundTr
 func (g *gcs) list(ctx context.Context, bucket, prefix string, each func(object) error) error {
 	query := url.Values{"prefix": {prefix}, "fields": {"nextPageToken,items(name,generation,size)"}}
 	for {
-		var page struct {
-			NextPageToken string `json:"nextPageToken"`
-			Items         []struct {
-				Name, Generation string
-				Size             string
-			}
-		}
-		body, err := g.get(ctx, url.PathEscape(bucket)+"/o", query)
+		page, err := g.page(ctx, bucket, query)
 		if err != nil {
 			return err
-		}
-		err = json.NewDecoder(io.LimitReader(body, maxPage)).Decode(&page)
-		_ = body.Close() // only read from
-		if err != nil {
-			return errors.Join(ctx.Err(), errors.New("the listing cannot be read"))
 		}
 		for _, i := range page.Items {
 			size, err := strconv.ParseInt(i.Size, 10, 64)
@@ -83,6 +71,28 @@ func (g *gcs) list(ctx context.Context, bucket, prefix string, each func(object)
 		}
 		query.Set("pageToken", page.NextPageToken)
 	}
+}
+
+// page is a part of a listing.
+type page struct {
+	NextPageToken string `json:"nextPageToken"`
+	Items         []struct {
+		Name       string `json:"name"`
+		Generation string `json:"generation"`
+		Size       string `json:"size"`
+	} `json:"items"`
+}
+
+func (g *gcs) page(ctx context.Context, bucket string, query url.Values) (p page, err error) {
+	body, err := g.get(ctx, url.PathEscape(bucket)+"/o", query)
+	if err != nil {
+		return p, err
+	}
+	defer func() { _ = body.Close() }() // only read from
+	if err := json.NewDecoder(io.LimitReader(body, maxPage)).Decode(&p); err != nil {
+		return p, errors.Join(ctx.Err(), errors.New("the listing cannot be read"))
+	}
+	return p, nil
 }
 
 func (g *gcs) read(ctx context.Context, bucket string, o object) ([]byte, error) {
@@ -103,16 +113,16 @@ func (g *gcs) get(ctx context.Context, path string, query url.Values) (io.ReadCl
 		if e, ok := errors.AsType[*auth.Error](err); ok && e.Response != nil {
 			return nil, &answerError{status: http.StatusForbidden, code: "to the request for a token"}
 		}
-		return nil, err
+		return nil, fmt.Errorf("ask for a token: %w", err)
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, g.base+path+"?"+query.Encode(), nil)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("make a request: %w", err)
 	}
 	r.Header.Set("Authorization", "Bearer "+token.Value)
 	resp, err := g.client.Do(r)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("ask the service: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {
 		_ = resp.Body.Close() // nothing of it is told

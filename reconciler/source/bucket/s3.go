@@ -22,7 +22,7 @@ import (
 // Keys of the Secrets; they are Flux's.
 const (
 	keyAccess   = "accesskey"
-	keySecret   = "secretkey" //nolint:gosec // G101: the name of a key
+	keySecret   = "secretkey"
 	keyUsername = "username"
 	keyPassword = "password"
 )
@@ -103,13 +103,13 @@ func (s *s3) list(ctx context.Context, bucket, prefix string, each func(object) 
 func (s *s3) read(ctx context.Context, bucket string, o object) ([]byte, error) {
 	options := minio.GetObjectOptions{}
 	if err := options.SetMatchETag(o.tag); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("ask for an object by its tag: %w", err)
 	}
 	r, err := s.client.GetObject(ctx, bucket, o.key, options)
 	if err != nil {
 		return nil, answered(err)
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }() // only read from
 	return whole(r, o)
 }
 

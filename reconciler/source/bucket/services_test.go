@@ -46,7 +46,7 @@ func startStorage(t *testing.T, token string, files map[string]string) *storage 
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(map[string]any{"access_token": s.token, "token_type": "Bearer", "expires_in": 3600})
+		fmt.Fprintf(w, `{"access_token":%q,"token_type":"Bearer","expires_in":3600}`, s.token)
 	})
 	mux.HandleFunc("GET /storage/v1/b/deploy/o", s.list)
 	mux.HandleFunc("GET /storage/v1/b/deploy/o/{name}", func(w http.ResponseWriter, r *http.Request) {
@@ -85,9 +85,7 @@ func (s *storage) list(w http.ResponseWriter, r *http.Request) {
 		page, next = 1, ""
 	}
 	content := s.files[names[page]]
-	_ = json.NewEncoder(w).Encode(map[string]any{"nextPageToken": next, "items": []any{
-		map[string]any{"name": names[page], "generation": generation(content), "size": fmt.Sprint(len(content))},
-	}})
+	fmt.Fprintf(w, `{"nextPageToken":%q,"items":[{"name":%q,"generation":%q,"size":"%d"}]}`, next, names[page], generation(content), len(content))
 }
 
 func TestGoogle(t *testing.T) {

@@ -179,7 +179,7 @@ var awsIPv6 = netip.MustParseAddr("fd00:ec2::254")
 func refuseLinkLocal(_, address string, _ syscall.RawConn) error {
 	at, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return err
+		return fmt.Errorf("read an address: %w", err)
 	}
 	if ip := at.Addr().Unmap(); ip.IsLinkLocalUnicast() || ip == awsIPv6 {
 		return errLinkLocal

@@ -35,10 +35,11 @@ func (f *fetcher) connect(ctx context.Context, r *run, repository name.Repositor
 	if err != nil {
 		return nil, err
 	}
-	by := fmt.Sprintf("%s %v\n%s\n%s", r.Object.Spec.URL, r.Object.Spec.Insecure, sorted(certs), sorted(proxySecret))
+	parts := []string{r.Object.Spec.URL, fmt.Sprint(r.Object.Spec.Insecure), sorted(certs), sorted(proxySecret)}
 	for _, c := range configs {
-		by += "\n" + sorted(c.data)
+		parts = append(parts, sorted(c.data))
 	}
+	by := strings.Join(parts, "\n")
 	if r.State.registry != nil && r.State.registryOf == by {
 		return r.State.registry, nil
 	}
@@ -167,14 +168,14 @@ func asStatus(err error) error {
 
 func (e *statusError) outcome(o *sourcev1.OCIRepository) error {
 	later := o.Spec.Interval.Duration
-	switch {
-	case e.status == http.StatusUnauthorized || e.status == http.StatusForbidden:
+	switch e.status {
+	case http.StatusUnauthorized, http.StatusForbidden:
 		way := "name a Secret with credentials in spec.secretRef"
 		if o.Spec.SecretRef != nil || o.Spec.ServiceAccountName != "" {
 			way = "put the right credentials into the Secret " + cmp.Or(secretName(o), "that the ServiceAccount names")
 		}
 		return reconciler.Wait(reasonAuthentication, later, fmt.Errorf("%s: the registry refuses to show it: %s", o.Spec.URL, way))
-	case e.status == http.StatusNotFound:
+	case http.StatusNotFound:
 		return reconciler.Wait(reasonPull, later, fmt.Errorf("%s: there is no such artifact: check spec.url and spec.ref", o.Spec.URL))
 	default:
 		return reconciler.Temporary(reasonPull, fmt.Errorf("%s: %w", o.Spec.URL, e))

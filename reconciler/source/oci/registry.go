@@ -38,8 +38,10 @@ func newRegistry(repository name.Repository, transport http.RoundTripper, auth a
 		remote.WithRetryBackoff(remote.Backoff{Steps: 1}), // the Loop tries again, and no worker sleeps
 	}
 	var err error
-	r.puller, err = remote.NewPuller(r.options...)
-	return r, err
+	if r.puller, err = remote.NewPuller(r.options...); err != nil {
+		return nil, fmt.Errorf("reach the registry: %w", err)
+	}
+	return r, nil
 }
 
 // Limits of what a registry may send besides layers.
@@ -55,7 +57,7 @@ type bounded struct{ next http.RoundTripper }
 func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := b.next.RoundTrip(r)
 	if err != nil {
-		return nil, err
+		return nil, err //nolint:wrapcheck // a transport hands on what it is given
 	}
 	limit := int64(maxManifest)
 	if strings.Contains(r.URL.Path, "/blobs/") || !strings.HasPrefix(r.URL.Path, "/v2/") { // or where a blob was redirected to
@@ -108,7 +110,7 @@ func (r *registry) resolve(ctx context.Context, ref *sourcev1.OCIRepositoryRef) 
 	}
 	found, err := r.puller.Head(ctx, r.repository.Tag(tag))
 	if err != nil {
-		return "", "", err
+		return "", "", fmt.Errorf("look up the tag: %w", err)
 	}
 	return tag, found.Digest.String(), nil
 }
@@ -144,13 +146,13 @@ func (r *registry) version(ctx context.Context, expression, filter string) (stri
 func (r *registry) tags(ctx context.Context) ([]string, error) {
 	list, err := r.puller.Lister(ctx, r.repository)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("list the tags: %w", err)
 	}
 	var tags []string
 	for list.HasNext() {
 		page, err := list.Next(ctx)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("list the tags: %w", err)
 		}
 		if tags = append(tags, page.Tags...); len(tags) > maxTags {
 			return nil, fmt.Errorf("%w: the repository has more than %d tags", source.ErrTooLarge, maxTags)
@@ -169,15 +171,15 @@ func (e *layerError) Unwrap() error { return e.err }
 func (r *registry) pull(ctx context.Context, digest string, o *sourcev1.OCIRepository) (*source.Tree, map[string]string, error) {
 	descriptor, err := r.puller.Get(ctx, r.repository.Digest(digest))
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("read the artifact: %w", err)
 	}
 	image, err := descriptor.Image()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("read the artifact: %w", err)
 	}
 	manifest, err := image.Manifest()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("read the manifest: %w", err)
 	}
 	layer, err := selected(image, manifest, o.GetLayerMediaType())
 	if err != nil {
@@ -185,7 +187,7 @@ func (r *registry) pull(ctx context.Context, digest string, o *sourcev1.OCIRepos
 	}
 	content, err := layer.Compressed() // whose digest is checked as it is read
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("read the layer: %w", err)
 	}
 	defer content.Close()
 	var files *source.Builder
@@ -224,7 +226,11 @@ func selected(image v1.Image, manifest *v1.Manifest, mediaType string) (v1.Layer
 		if d.Size > source.MaxArchive {
 			return nil, fmt.Errorf("%w: the layer has %d bytes, more than %d", source.ErrTooLarge, d.Size, source.MaxArchive)
 		}
-		return image.LayerByDigest(d.Digest)
+		layer, err := image.LayerByDigest(d.Digest)
+		if err != nil {
+			return nil, fmt.Errorf("read the layer: %w", err)
+		}
+		return layer, nil
 	}
 	if len(there) == 0 {
 		return nil, &layerError{errors.New("the artifact has no layer")}

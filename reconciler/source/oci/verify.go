@@ -158,7 +158,7 @@ type sharedRoot struct {
 func (s *sharedRoot) get(ctx context.Context) (root.TrustedMaterial, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.root != nil && time.Since(s.fetched) < 24*time.Hour { //nolint:forbidigo // how old what was fetched is
+	if s.root != nil && time.Since(s.fetched) < 24*time.Hour {
 		return s.root, nil
 	}
 	if err := ctx.Err(); err != nil {
@@ -190,42 +190,26 @@ const (
 // signatures returns what cosign has put next to an artifact: at a tag that is
 // made of its digest, and as what refers to it.
 func (r *registry) signatures(ctx context.Context, digest name.Digest) ([]cosign.Signature, error) {
-	var found []cosign.Signature
-	tag := r.repository.Tag(strings.Replace(digest.DigestStr(), ":", "-", 1) + signatureTag)
-	old, err := r.image(ctx, tag)
-	switch {
-	case isNotFound(err):
-	case err != nil:
+	found, err := r.tagged(ctx, digest)
+	if err != nil {
 		return nil, err
-	default:
-		if found, err = parts(old); err != nil {
-			return nil, err
-		}
 	}
 	index, err := remote.Referrers(digest, append([]remote.Option{remote.WithContext(ctx), remote.Reuse(r.puller)}, r.options...)...)
 	if isNotFound(err) {
 		return found, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("list what refers to the artifact: %w", err)
 	}
 	manifest, err := index.IndexManifest()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("list what refers to the artifact: %w", err)
 	}
 	for _, d := range manifest.Manifests {
 		if !strings.HasPrefix(d.ArtifactType, bundleType) || len(found) == maxSignatures {
 			continue
 		}
-		img, err := r.image(ctx, r.repository.Digest(d.Digest.String()))
-		if err != nil {
-			return nil, err
-		}
-		layers, err := img.Layers()
-		if err != nil || len(layers) == 0 {
-			continue // none that could be read
-		}
-		text, err := small(layers[0])
+		text, err := r.bundle(ctx, r.repository.Digest(d.Digest.String()))
 		if err != nil {
 			return nil, err
 		}
@@ -234,25 +218,56 @@ func (r *registry) signatures(ctx context.Context, digest name.Digest) ([]cosign
 	return found, nil
 }
 
-func (r *registry) image(ctx context.Context, ref name.Reference) (v1.Image, error) {
-	d, err := r.puller.Get(ctx, ref)
+// tagged returns the signatures at the tag that is made of a digest.
+func (r *registry) tagged(ctx context.Context, digest name.Digest) ([]cosign.Signature, error) {
+	tag := r.repository.Tag(strings.Replace(digest.DigestStr(), ":", "-", 1) + signatureTag)
+	img, err := r.image(ctx, tag)
+	if isNotFound(err) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	return d.Image()
+	return parts(img)
+}
+
+// bundle returns the first layer of an artifact that is a signature; nothing
+// of one that cannot be read.
+func (r *registry) bundle(ctx context.Context, ref name.Reference) ([]byte, error) {
+	img, err := r.image(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	layers, err := img.Layers()
+	if err != nil || len(layers) == 0 {
+		return []byte("{}"), nil //nolint:nilerr // a signature like this counts for nothing
+	}
+	return small(layers[0])
+}
+
+func (r *registry) image(ctx context.Context, ref name.Reference) (v1.Image, error) {
+	d, err := r.puller.Get(ctx, ref)
+	if err != nil {
+		return nil, fmt.Errorf("read the signature: %w", err)
+	}
+	img, err := d.Image()
+	if err != nil {
+		return nil, fmt.Errorf("read the signature: %w", err)
+	}
+	return img, nil
 }
 
 // parts returns the signatures of an image of them.
 func parts(img v1.Image) ([]cosign.Signature, error) {
 	manifest, err := img.Manifest()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read the signatures: %w", err)
 	}
 	var found []cosign.Signature
 	for _, d := range manifest.Layers[:min(len(manifest.Layers), maxSignatures)] {
 		layer, err := img.LayerByDigest(d.Digest)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("read the signatures: %w", err)
 		}
 		payload, err := small(layer)
 		if err != nil {
@@ -269,7 +284,7 @@ func parts(img v1.Image) ([]cosign.Signature, error) {
 func small(layer v1.Layer) ([]byte, error) {
 	r, err := layer.Compressed()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read the signature: %w", err)
 	}
 	defer r.Close()
 	return io.ReadAll(io.LimitReader(r, maxSignature))

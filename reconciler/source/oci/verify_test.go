@@ -59,7 +59,7 @@ func newPair(t *testing.T) pair {
 func (p pair) sign(t *testing.T, text []byte) []byte {
 	t.Helper()
 	sum := sha256.Sum256(text)
-	sig, err := p.PrivateKey.Sign(rand.Reader, sum[:], crypto.SHA256)
+	sig, err := p.Sign(rand.Reader, sum[:], crypto.SHA256)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,14 +18,7 @@ type family struct {
 // resolveAll makes the objects that came as deltas, each once, after the one
 // that it stands on.
 func (p *reader) resolveAll() error {
-	f := &family{byPos: map[int64][]*entry{}, byHash: map[plumbing.Hash][]*entry{}, left: len(p.deltas)}
-	for _, e := range p.deltas {
-		if e.at != 0 {
-			f.byPos[e.at] = append(f.byPos[e.at], e)
-		} else {
-			f.byHash[e.base] = append(f.byHash[e.base], e)
-		}
-	}
+	f := newFamily(p.deltas)
 	if f.left == 0 {
 		return nil
 	}
@@ -40,13 +33,10 @@ func (p *reader) resolveAll() error {
 	}
 	for hash := range f.byHash {
 		base, err := p.elsewhere(hash)
+		if err == nil && base != nil {
+			err = p.grow(f, []*entry{base})
+		}
 		if err != nil {
-			return err
-		}
-		if base == nil {
-			continue
-		}
-		if err := p.grow(f, []*entry{base}); err != nil {
 			return err
 		}
 	}
@@ -54,6 +44,18 @@ func (p *reader) resolveAll() error {
 		return fmt.Errorf("%w: of %d deltas", ErrNoBase, f.left)
 	}
 	return nil
+}
+
+func newFamily(deltas []*entry) *family {
+	f := &family{byPos: map[int64][]*entry{}, byHash: map[plumbing.Hash][]*entry{}, left: len(deltas)}
+	for _, e := range deltas {
+		if e.at != 0 {
+			f.byPos[e.at] = append(f.byPos[e.at], e)
+		} else {
+			f.byHash[e.base] = append(f.byHash[e.base], e)
+		}
+	}
+	return f
 }
 
 // grow resolves all that stands on ready, at any depth.

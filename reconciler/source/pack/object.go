@@ -63,11 +63,11 @@ func newStream(r io.Reader, limit int64) *stream {
 	return &stream{in: bufio.NewReaderSize(r, 64<<10), left: limit, hash: sha1.New(), buf: make([]byte, 0, 32<<10)} //nolint:gosec // G401: as above
 }
 
-// badRead tells a failure to read from a failure to understand.
-type badRead struct{ err error }
+// readError tells a failure to read from a failure to understand.
+type readError struct{ err error }
 
-func (e *badRead) Error() string { return e.err.Error() }
-func (e *badRead) Unwrap() error { return e.err }
+func (e *readError) Error() string { return e.err.Error() }
+func (e *readError) Unwrap() error { return e.err }
 
 func (s *stream) position() int64 { return s.read }
 func (s *stream) spent() bool     { return s.left <= 0 }
@@ -76,11 +76,11 @@ func (s *stream) spent() bool     { return s.left <= 0 }
 // more than it needs.
 func (s *stream) ReadByte() (byte, error) {
 	if s.left <= 0 {
-		return 0, &badRead{io.ErrUnexpectedEOF}
+		return 0, &readError{io.ErrUnexpectedEOF}
 	}
 	b, err := s.in.ReadByte()
 	if err != nil {
-		return 0, &badRead{err}
+		return 0, &readError{err}
 	}
 	s.left--
 	s.read++
@@ -93,7 +93,7 @@ func (s *stream) ReadByte() (byte, error) {
 // Read implements io.Reader.
 func (s *stream) Read(p []byte) (int, error) {
 	if s.left <= 0 {
-		return 0, &badRead{io.ErrUnexpectedEOF}
+		return 0, &readError{io.ErrUnexpectedEOF}
 	}
 	if int64(len(p)) > s.left {
 		p = p[:s.left]
@@ -104,7 +104,7 @@ func (s *stream) Read(p []byte) (int, error) {
 	s.left -= int64(n)
 	s.read += int64(n)
 	if err != nil {
-		return n, &badRead{err}
+		return n, &readError{err}
 	}
 	return n, nil
 }

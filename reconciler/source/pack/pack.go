@@ -284,7 +284,7 @@ func (p *reader) zlib() (io.Reader, error) {
 }
 
 func corrupt(err error) error {
-	if _, ok := errors.AsType[*badRead](err); ok {
+	if _, ok := errors.AsType[*readError](err); ok {
 		return malformed("an object", err)
 	}
 	return fmt.Errorf("%w: an object cannot be decompressed", ErrMalformed)

@@ -98,11 +98,11 @@ func (k key) signed(digest string, s Signature) bool {
 func about(payload []byte, digest string) bool {
 	var p struct {
 		Critical struct {
-			Type  string
+			Type  string `json:"type"`
 			Image struct {
 				Digest string `json:"docker-manifest-digest"`
-			}
-		}
+			} `json:"image"`
+		} `json:"critical"`
 	}
 	return json.Unmarshal(payload, &p) == nil && p.Critical.Type == "cosign container image signature" && p.Critical.Image.Digest == "sha256:"+digest
 }
@@ -115,11 +115,15 @@ func check(trusted root.TrustedMaterial, text []byte, digest string, options []v
 	}
 	sum, err := hex.DecodeString(digest)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read a digest: %w", err)
 	}
 	v, err := verify.NewVerifier(trusted, options...)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("set up the verifier: %w", err)
 	}
-	return v.Verify(&b, verify.NewPolicy(verify.WithArtifactDigest("sha256", sum), policy...))
+	result, err := v.Verify(&b, verify.NewPolicy(verify.WithArtifactDigest("sha256", sum), policy...))
+	if err != nil {
+		return nil, fmt.Errorf("verify the bundle: %w", err)
+	}
+	return result, nil
 }

@@ -91,20 +91,24 @@ func (i *Identities) signed(digest string, s Signature) (*verify.VerificationRes
 	}
 	v, err := verify.NewVerifier(i.trusted, i.options...)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("set up the verifier: %w", err)
 	}
-	return v.Verify(b, verify.NewPolicy(verify.WithArtifact(bytes.NewReader(s.Payload)), i.allowed...))
+	result, err := v.Verify(b, verify.NewPolicy(verify.WithArtifact(bytes.NewReader(s.Payload)), i.allowed...))
+	if err != nil {
+		return nil, fmt.Errorf("verify the signature: %w", err)
+	}
+	return result, nil
 }
 
 // logged is what Rekor promised about an entry, as cosign keeps it.
 type logged struct {
-	SignedEntryTimestamp []byte
+	SignedEntryTimestamp []byte `json:"SignedEntryTimestamp"`
 	Payload              struct {
 		Body           string `json:"body"`
 		IntegratedTime int64  `json:"integratedTime"`
 		LogIndex       int64  `json:"logIndex"`
 		LogID          string `json:"logID"`
-	}
+	} `json:"Payload"`
 }
 
 // assemble makes a bundle of the parts of a signature.
@@ -118,7 +122,7 @@ func assemble(s Signature) (*bundle.Bundle, error) {
 		return nil, err
 	}
 	sum := sha256.Sum256(s.Payload)
-	return bundle.NewBundle(&protobundle.Bundle{
+	made, err := bundle.NewBundle(&protobundle.Bundle{
 		MediaType: "application/vnd.dev.sigstore.bundle+json;version=0.1",
 		VerificationMaterial: &protobundle.VerificationMaterial{
 			Content: &protobundle.VerificationMaterial_X509CertificateChain{X509CertificateChain: &protocommon.X509CertificateChain{
@@ -131,6 +135,10 @@ func assemble(s Signature) (*bundle.Bundle, error) {
 			Signature:     s.Signature,
 		}},
 	})
+	if err != nil {
+		return nil, fmt.Errorf("assemble the signature: %w", err)
+	}
+	return made, nil
 }
 
 func assembleEntry(text []byte) (*protorekor.TransparencyLogEntry, error) {

@@ -110,11 +110,11 @@ type Access struct {
 func (v *Verifier) Verify(ctx context.Context, artifact name.Digest, a Access) (by string, err error) {
 	config, err := a.Auth.Authorization()
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("read the credentials: %w", err)
 	}
 	repository, err := remote.NewRepository(artifact.Context().Name())
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("find the repository: %w", err)
 	}
 	repository.PlainHTTP = a.Plain
 	repository.Client = &auth.Client{
@@ -140,13 +140,13 @@ func (v *Verifier) Verify(ctx context.Context, artifact name.Digest, a Access) (
 
 // explain shortens what the library says.
 func explain(err error) error {
-	if _, ok := errors.AsType[notationgo.ErrorSignatureRetrievalFailed](err); ok {
+	if _, ok := errors.AsType[notationgo.SignatureRetrievalFailedError](err); ok {
 		return errors.New("it is not signed")
 	}
-	if _, ok := errors.AsType[notationgo.ErrorNoApplicableTrustPolicy](err); ok {
+	if _, ok := errors.AsType[notationgo.NoApplicableTrustPolicyError](err); ok {
 		return fmt.Errorf("no statement of %s is about this repository", keyPolicy)
 	}
-	if _, ok := errors.AsType[notationgo.ErrorVerificationFailed](err); ok {
+	if _, ok := errors.AsType[notationgo.VerificationFailedError](err); ok {
 		return errors.New("none of its signatures is as the trust policy wants it")
 	}
 	return err
