@@ -151,7 +151,7 @@ func TestKeys(t *testing.T) {
 	b.retires(old)
 }
 
-// retires retires a key that nothing needs any more.
+// retires has a key retired that nothing needs any more.
 func (b *bench) retires(old sealer.Key) {
 	t := b.t
 	t.Helper()
