@@ -137,7 +137,9 @@ func TestSchedule(t *testing.T) {
 	newest := b.key()
 	eventually(t, "both keys", func() bool { return b.ring.Len() == 2 })
 	b.reseal(func(s *lockstepv1alpha1.ResealSpec) { s.Interval = &metav1.Duration{Duration: time.Second} })
-	first := b.until("the first commit", func(r *lockstepv1alpha1.Reseal, reason string) bool { return reason == "Resealed" && r.Status.Commit != nil }).Status.Commit.SHA1
+	first := b.until("the first commit", func(r *lockstepv1alpha1.Reseal, reason string) bool {
+		return reason == "Resealed" && r.Status.Commit != nil
+	}).Status.Commit.SHA1
 	b.git("pull", "--quiet", "--rebase", "origin", "main")
 	theirs := b.commit(map[string]string{"late.yaml": old})
 	r := b.until("another", func(r *lockstepv1alpha1.Reseal, _ string) bool { return r.Status.Commit.SHA1 != first })
