@@ -113,7 +113,7 @@ func (o *options) manager(namespaces map[string]cache.Config) ctrl.Options {
 		LeaderElectionID:              "lockstep-controller",
 		LeaderElectionNamespace:       o.namespace,
 		LeaderElectionReleaseOnCancel: true, // a restart takes over at once
-		Cache:                         cache.Options{DefaultNamespaces: namespaces},
+		Cache:                         cache.Options{DefaultNamespaces: namespaces, ByObject: slim()},
 		GracefulShutdownTimeout:       &grace,
 		// No informer holds the values of Secrets or ConfigMaps.
 		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}}}},

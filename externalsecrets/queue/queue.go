@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"sync"
 	"time"
+	"unique"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -94,7 +95,7 @@ func (q *Queue) Submit(ctx context.Context, r Request, done func(map[fetch.Read]
 			go j.finish(read, fetch.Result{Err: unavailable(err)})
 			continue
 		}
-		places = append(places, place{name, read})
+		places = append(places, place{unique.Make(name).Value(), read}) // thousands of objects have the same
 	}
 	q.asks(r.Object, places)
 	for _, p := range places {
