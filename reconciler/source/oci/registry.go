@@ -191,15 +191,18 @@ func (r *registry) pull(ctx context.Context, digest string, o *sourcev1.OCIRepos
 	}
 	defer content.Close()
 	var files *source.Builder
+	ignore := o.Spec.Ignore
 	if o.GetLayerOperation() == sourcev1.OCILayerCopy {
 		files, err = copied(content)
+		keep := "!" + copiedName // archives are left out by default
+		ignore = &keep
 	} else {
 		files, err = source.Extract(content)
 	}
 	if err != nil {
 		return nil, nil, fault(ctx, err)
 	}
-	tree, err := files.Tree(o.Spec.Ignore)
+	tree, err := files.Tree(ignore)
 	return tree, manifest.Annotations, fault(ctx, err)
 }
 
