@@ -237,28 +237,6 @@ func TestSameSecretIsReadOnceAnInterval(t *testing.T) {
 	})
 }
 
-func TestEachOwnsItsValue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		q := &queue.Queue{Stores: stores{"s": &service{}}}
-		var got [][]byte
-		var mu sync.Mutex
-		for i := range 2 {
-			q.Submit(t.Context(), queue.Request{Object: object(i), Reads: []fetch.Read{read("s", "db")}}, func(r map[fetch.Read]fetch.Result) {
-				mu.Lock()
-				defer mu.Unlock()
-				got = append(got, r[read("s", "db")].Value.Bytes())
-			})
-		}
-		time.Sleep(time.Second)
-		mu.Lock()
-		defer mu.Unlock()
-		got[0][0] = 'X'
-		if string(got[1]) != "of db" {
-			t.Errorf("a change of one object's value shows in the other's: %s", got[1])
-		}
-	})
-}
-
 func TestBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &service{latency: 50 * time.Millisecond}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -162,5 +163,27 @@ func TestOverdue(t *testing.T) {
 		late("without an interval", 0)
 		q.Forget(object(0))
 		late("when it is gone", 0)
+	})
+}
+
+func TestEachOwnsItsValue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue.Queue{Stores: stores{"s": &service{}}}
+		var got [][]byte
+		var mu sync.Mutex
+		for i := range 2 {
+			q.Submit(t.Context(), queue.Request{Object: object(i), Reads: []fetch.Read{read("s", "db")}}, func(r map[fetch.Read]fetch.Result) {
+				mu.Lock()
+				defer mu.Unlock()
+				got = append(got, r[read("s", "db")].Value.Bytes())
+			})
+		}
+		time.Sleep(time.Second)
+		mu.Lock()
+		defer mu.Unlock()
+		got[0][0] = 'X'
+		if string(got[1]) != "of db" {
+			t.Errorf("a change of one object's value shows in the other's: %s", got[1])
+		}
 	})
 }
