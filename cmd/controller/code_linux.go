@@ -20,23 +20,27 @@ func forgetCode() error {
 	if err != nil {
 		return err
 	}
-	maps, err := os.ReadFile("/proc/self/maps")
+	mappings, err := os.ReadFile("/proc/self/smaps")
 	if err != nil {
 		return err
 	}
-	for line := range bytes.Lines(maps) {
-		// address, mode, offset, device, inode and file: proc_pid_maps(5).
-		// Writable ranges are private copies, whose contents would be lost.
+	var from, to uintptr // of the range whose lines are read; none if it is not the program's
+	for line := range bytes.Lines(mappings) {
 		fields := bytes.Fields(line)
-		if len(fields) != 6 || string(fields[5]) != program || bytes.ContainsRune(fields[1], 'w') {
-			continue
-		}
-		from, to, err := addresses(fields[0])
-		if err != nil {
-			return fmt.Errorf("read /proc/self/maps: %w", err)
-		}
-		if _, _, errno := syscall.Syscall(syscall.SYS_MADVISE, from, to-from, syscall.MADV_DONTNEED); errno != 0 {
-			return fmt.Errorf("madvise: %w", errno)
+		switch {
+		case len(fields) >= 5 && bytes.ContainsRune(fields[0], '-'): // the head of a range: proc_pid_maps(5)
+			from, to = 0, 0
+			if len(fields) == 6 && string(fields[5]) == program && !bytes.ContainsRune(fields[1], 'w') {
+				if from, to, err = addresses(fields[0]); err != nil {
+					return fmt.Errorf("read /proc/self/smaps: %w", err)
+				}
+			}
+		// Pages that are not the file's any more, such as those that the dynamic
+		// linker has relocated and protected, would be lost: a range with any stays.
+		case from != to && len(fields) == 3 && string(fields[0]) == "Anonymous:" && string(fields[1]) == "0":
+			if _, _, errno := syscall.Syscall(syscall.SYS_MADVISE, from, to-from, syscall.MADV_DONTNEED); errno != 0 {
+				return fmt.Errorf("madvise: %w", errno)
+			}
 		}
 	}
 	return nil
