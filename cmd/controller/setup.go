@@ -60,7 +60,9 @@ func (o *options) aws() aws.Endpoints {
 }
 
 // clouds are who vouches for a store at Vault.
-func (o *options) clouds() vault.Clouds { return vault.Clouds{AWS: o.aws()} }
+func (o *options) clouds() vault.Clouds {
+	return vault.Clouds{AWS: o.aws().Identity, GCP: gcp.Endpoints{}.Login}
+}
 
 // backends are the services that stores can name.
 func backends(o *options) providers.Registry {

@@ -17,20 +17,15 @@ import (
 	"github.com/lockstep-dev/lockstep/providers"
 )
 
-// Identity is who a store is in AWS, for those who want proof of it: the login
-// of Vault does. It is safe for use by many goroutines.
-type Identity struct {
-	keys        *aws.CredentialsCache
-	url, region string
-}
-
 // globalRegion is where the STS endpoint without a region is.
 const globalRegion = "us-east-1"
 
-// Identity returns who the store of config is: config.Provider.AWS says how to
-// get credentials, and errors name its fields. An empty region is the global
-// endpoint of STS. It sends nothing.
-func (e Endpoints) Identity(config providers.Config) (*Identity, error) {
+// Identity returns what proves who the store of config is, to those who want
+// proof of it: the login of Vault does. config.Provider.AWS says how to get
+// credentials, and errors name its fields. An empty region is the global endpoint
+// of STS. Identity sends nothing; what it returns is [caller.request], and safe
+// for use by many goroutines.
+func (e Endpoints) Identity(config providers.Config) (func(context.Context, http.Header) (*http.Request, string, error), error) {
 	web, err := newHTTPClient(e.CA, config.LinkLocal)
 	if err != nil {
 		return nil, err
@@ -57,20 +52,26 @@ func (e Endpoints) Identity(config providers.Config) (*Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Identity{keys: keys, url: url, region: region}, nil
+	return caller{keys: keys, url: url, region: region}.request, nil
 }
 
-// Request returns a signed request of GetCallerIdentity, and its body, for
+// caller is who a store is in AWS.
+type caller struct {
+	keys        *aws.CredentialsCache
+	url, region string
+}
+
+// request returns a signed request of GetCallerIdentity, and its body, for
 // someone else to send. The header becomes a part of what is signed, so that
 // nobody else than it names can use the request.
 // Source: https://developer.hashicorp.com/vault/docs/auth/aws#iam-auth-method
-func (i *Identity) Request(ctx context.Context, header http.Header) (signed *http.Request, body string, err error) {
+func (c caller) request(ctx context.Context, header http.Header) (signed *http.Request, body string, err error) {
 	const action = "Action=GetCallerIdentity&Version=2011-06-15"
-	keys, err := i.keys.Retrieve(ctx)
+	keys, err := c.keys.Retrieve(ctx)
 	if err != nil {
 		return nil, "", classify(ctx, err, "AWS STS")
 	}
-	signed, err = http.NewRequestWithContext(ctx, http.MethodPost, i.url, io.NopCloser(strings.NewReader(action)))
+	signed, err = http.NewRequestWithContext(ctx, http.MethodPost, c.url, io.NopCloser(strings.NewReader(action)))
 	if err != nil {
 		return nil, "", fmt.Errorf("%w: no request can be made for AWS STS", providers.ErrInvalid)
 	}
@@ -79,7 +80,7 @@ func (i *Identity) Request(ctx context.Context, header http.Header) (signed *htt
 	signed.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
 	sum := sha256.Sum256([]byte(action))
 	at := time.Now() //nolint:forbidigo // AWS looks at this clock
-	if err := v4.NewSigner().SignHTTP(ctx, keys, signed, hex.EncodeToString(sum[:]), "sts", i.region, at); err != nil {
+	if err := v4.NewSigner().SignHTTP(ctx, keys, signed, hex.EncodeToString(sum[:]), "sts", c.region, at); err != nil {
 		return nil, "", fmt.Errorf("%w: the credentials of AWS cannot sign", providers.ErrInvalid)
 	}
 	return signed, action, nil

@@ -10,17 +10,22 @@ import (
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	"github.com/lockstep-dev/lockstep/providers"
-	"github.com/lockstep-dev/lockstep/providers/aws"
-	"github.com/lockstep-dev/lockstep/providers/gcp"
 )
 
 // Clouds are where the identities come from that auth.iam and auth.gcp show.
-// The zero value is AWS and Google themselves, without an identity of the
-// controller's own in AWS.
+// They are backends of their own, so whoever knows both brings them. Of one that
+// is nil there are no identities.
 type Clouds struct {
-	AWS aws.Endpoints
-	GCP gcp.Endpoints
+	// AWS returns how the store of config, which names an identity in
+	// config.Provider.AWS, signs a request of GetCallerIdentity with header.
+	AWS func(config providers.Config) (func(ctx context.Context, header http.Header) (signed *http.Request, body string, err error), error)
+	// GCP returns how the store of config, which names an identity in
+	// config.Provider.GCPSM, gets a JWT for audience.
+	GCP func(config providers.Config, audience string) (func(context.Context) (providers.Value, error), error)
 }
+
+// errNoCloud is about a login of a kind that this process has no cloud for.
+var errNoCloud = fmt.Errorf("%w: there are no identities of this cloud here; use another way in", providers.ErrInvalid)
 
 // serverID is the header that an auth method of AWS may insist on.
 // Source: https://developer.hashicorp.com/vault/api-docs/auth/aws#iam_server_id_header_value
@@ -54,10 +59,13 @@ func (a authenticator) iam(i *esv1.VaultIAMAuth, config providers.Config) (func(
 	if i.JWT != nil && i.SecretRef != nil {
 		return nil, fmt.Errorf("spec.provider.vault.auth.iam: %w: set jwt or secretRef, not both", providers.ErrInvalid)
 	}
+	if a.clouds.AWS == nil {
+		return nil, fmt.Errorf("spec.provider.vault.auth.iam: %w", errNoCloud)
+	}
 	config.Provider = &esv1.SecretStoreProvider{AWS: &esv1.AWSProvider{
 		Region: i.Region, Role: i.Role, ExternalID: i.ExternalID, Auth: esv1.AWSAuth{SecretRef: i.SecretRef, JWT: i.JWT},
 	}}
-	identity, err := a.clouds.AWS.Identity(config)
+	sign, err := a.clouds.AWS(config)
 	if err != nil {
 		return nil, move(err, inIAM)
 	}
@@ -66,7 +74,7 @@ func (a authenticator) iam(i *esv1.VaultIAMAuth, config providers.Config) (func(
 		header.Set(serverID, i.ServerID)
 	}
 	return func(ctx context.Context) (token, error) {
-		signed, body, err := identity.Request(ctx, header)
+		signed, body, err := sign(ctx, header)
 		if err != nil {
 			return token{}, move(fmt.Errorf("log in: %w", err), inIAM)
 		}
@@ -90,6 +98,9 @@ func (a authenticator) gcp(g *esv1.VaultGCPAuth, config providers.Config) (func(
 	if g.ServiceAccountRef != nil {
 		return nil, fmt.Errorf("spec.provider.vault.auth.gcp.serviceAccountRef: %w: a ServiceAccount is no identity of Google by itself: set workloadIdentity.serviceAccountRef, with the cluster", providers.ErrInvalid)
 	}
+	if a.clouds.GCP == nil {
+		return nil, fmt.Errorf("spec.provider.vault.auth.gcp: %w", errNoCloud)
+	}
 	w := g.WorkloadIdentity
 	if w != nil {
 		w = w.DeepCopy()
@@ -101,7 +112,7 @@ func (a authenticator) gcp(g *esv1.VaultGCPAuth, config providers.Config) (func(
 		ProjectID: g.ProjectID, Auth: esv1.GCPAuth{SecretRef: g.SecretRef, WorkloadIdentity: w},
 	}}
 	// Source: https://developer.hashicorp.com/vault/docs/auth/gcp#iam-login
-	assertion, err := a.clouds.GCP.Login(config, "vault/"+g.Role)
+	assertion, err := a.clouds.GCP(config, "vault/"+g.Role)
 	if err != nil {
 		return nil, move(err, inGCP)
 	}

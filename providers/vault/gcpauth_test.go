@@ -145,7 +145,7 @@ func TestGCP(t *testing.T) {
 			with["auth"] = map[string]any{"gcp": tc.gcp}
 			config := store(t, with, refs)
 			config.Ambient = tc.ambient
-			r, err := vault.New(vault.Clouds{GCP: gcp.Endpoints{IAM: server.URL, IdentityBinding: server.URL}})(t.Context(), config)
+			r, err := vault.New(vault.Clouds{GCP: gcp.Endpoints{IAM: server.URL, IdentityBinding: server.URL}.Login})(t.Context(), config)
 			if !errors.Is(err, tc.want) || err != nil && (strings.Contains(err.Error(), "eyJ") || strings.Contains(err.Error(), "gcpsm")) {
 				t.Fatalf("%s\nOpen: got %v, want %v without a token", tc.reason, err, tc.want)
 			}

@@ -16,7 +16,7 @@ import (
 )
 
 // Generators returns what asks Vault for credentials that it makes, without
-// identities of the controller's own.
+// identities of clouds.
 func Generators() providers.Generators { return Clouds{}.Generators() }
 
 // Generators is that of the package, with identities of clouds from c.

@@ -166,7 +166,7 @@ func TestIAM(t *testing.T) {
 			if tc.endpoint {
 				e.STS = a.Address()
 			}
-			wantIAM(t, vault.New(vault.Clouds{AWS: e}), config, tc)
+			wantIAM(t, vault.New(vault.Clouds{AWS: e.Identity}), config, tc)
 			if want := int32(1); tc.denied == nil && v.logins.Load() != want {
 				t.Errorf("%d logins, want %d", v.logins.Load(), want)
 			}

@@ -27,7 +27,7 @@ func opened(r *reader, err error) (providers.Reader, error) {
 	return r, nil
 }
 
-// Open is New without identities of the controller's own.
+// Open is New without identities of clouds.
 func Open(ctx context.Context, config providers.Config) (providers.Reader, error) {
 	return opened(open(ctx, Clouds{}, config))
 }
