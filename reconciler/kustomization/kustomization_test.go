@@ -3,7 +3,6 @@ package kustomization_test
 import (
 	"context"
 	"net/http"
-	"path"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -12,7 +11,6 @@ import (
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -321,87 +319,6 @@ func TestApplyPruneDrift(t *testing.T) {
 	})
 }
 
-func TestHealth(t *testing.T) {
-	b := start(t)
-	b.push("main@sha1:1", map[string]string{"web/web.yaml": deployment})
-	b.create("web", func(s *kustomizev1.KustomizationSpec) { s.Path, s.Wait = "web", true })
-	ks := b.ready("web", "True/ReconciliationSucceeded")
-	d := &appsv1.Deployment{}
-	if err := b.Get(t.Context(), client.ObjectKey{Namespace: b.ns, Name: "web"}, d); err != nil || d.Status.AvailableReplicas != 1 {
-		t.Errorf("Ready before the Deployment is Available: %v, %v", d.Status, err)
-	}
-	if c := apimeta.FindStatusCondition(ks.Status.Conditions, meta.HealthyCondition); c == nil || c.Status != metav1.ConditionTrue {
-		t.Errorf("Healthy: got %v, want True", c)
-	}
-
-	t.Run("NeverHealthy", func(t *testing.T) {
-		b.push("main@sha1:2", map[string]string{"web/web.yaml": strings.Replace(deployment, "{containers:", "{nodeSelector: {no: such-node}, containers:", 1)})
-		// A pod that no node takes keeps the rollout from ending.
-		ks := b.ready("web", "Unknown/Progressing")
-		if !strings.Contains(message(ks), "main@sha1:2") {
-			t.Errorf("message: %s", message(ks))
-		}
-		if ks.Status.LastAppliedRevision != "main@sha1:1" {
-			t.Errorf("lastAppliedRevision: got %s, want that of the last success", ks.Status.LastAppliedRevision)
-		}
-	})
-	t.Run("NewRevisionEndsTheWait", func(t *testing.T) {
-		b.push("main@sha1:3", map[string]string{"web/web.yaml": deployment})
-		b.ready("web", "True/ReconciliationSucceeded/Applied revision: main@sha1:3")
-	})
-	t.Run("HealthCheckOfAnother", func(t *testing.T) {
-		b.create("cm", func(s *kustomizev1.KustomizationSpec) {
-			s.Path = "cm"
-			s.HealthChecks = []meta.NamespacedObjectKindReference{{APIVersion: "v1", Kind: "ConfigMap", Namespace: b.ns, Name: "made-by-someone"}}
-		})
-		b.push("main@sha1:4", map[string]string{"web/web.yaml": deployment, "cm/a.yaml": configMap("a", "one")})
-		b.ready("cm", "Unknown/Progressing")
-		if err := b.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: b.ns, Name: "made-by-someone"}}); err != nil {
-			t.Fatal(err)
-		}
-		b.ready("cm", "True/ReconciliationSucceeded")
-	})
-}
-
-func TestDependsOn(t *testing.T) {
-	b := start(t)
-	b.push("main@sha1:1", map[string]string{"first/web.yaml": deployment, "second/a.yaml": configMap("second", "one")})
-	b.create("second", func(s *kustomizev1.KustomizationSpec) {
-		s.Path, s.DependsOn = "second", []kustomizev1.DependencyReference{{Name: "first"}}
-	})
-	ks := b.ready("second", "False/DependencyNotReady")
-	if !strings.Contains(message(ks), b.ns+"/first does not exist") {
-		t.Errorf("message: %s", message(ks))
-	}
-	b.create("first", func(s *kustomizev1.KustomizationSpec) { s.Path, s.Wait = "first", true })
-	b.ready("first", "True")
-	ready := time.Now()
-	b.ready("second", "True")
-	if d := time.Since(ready); d > time.Second {
-		t.Errorf("the dependent was ready %s after its dependency, want under 1s", d)
-	}
-}
-
-func TestDefinitionsAndTheirObjectsInOneRevision(t *testing.T) {
-	b := start(t)
-	group := b.ns + ".example.org"
-	crd := `apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: widgets.` + group + `}
-spec:
-  group: ` + group + `
-  scope: Namespaced
-  names: {kind: Widget, plural: widgets}
-  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]
-`
-	b.push("main@sha1:1", map[string]string{"crd.yaml": crd, "widget.yaml": "apiVersion: " + group + "/v1\nkind: Widget\nmetadata: {name: one}\nspec: {size: 3}\n"})
-	b.create("widgets", nil)
-	ks := b.ready("widgets", "True/ReconciliationSucceeded")
-	if n := len(ks.Status.Inventory.Entries); n != 2 {
-		t.Errorf("inventory: %d entries, want 2", n)
-	}
-}
-
 func TestSubstituteFrom(t *testing.T) {
 	b := start(t)
 	canary := testenv.NewCanary(t)
@@ -437,80 +354,5 @@ func TestSubstituteFrom(t *testing.T) {
 	}
 	if !strings.Contains(message(ks), "[secret]") {
 		t.Errorf("message: got %s, want the refused field with the value blanked out", message(ks))
-	}
-}
-
-func TestBadInput(t *testing.T) {
-	b := start(t)
-	good := map[string]string{"app/a.yaml": configMap("kept", "one")}
-	b.push("main@sha1:1", good)
-	b.create("app", func(s *kustomizev1.KustomizationSpec) { s.Path = "app" })
-	b.ready("app", "True")
-
-	cases := []struct {
-		name   string
-		files  map[string]string
-		reason string
-		want   string
-	}{
-		{"PathGone", map[string]string{"else/a.yaml": configMap("kept", "two")}, "ArtifactFailed", `path "app"`},
-		{"BadYAML", map[string]string{"app/a.yaml": "a: [b\n"}, "BuildFailed", "a.yaml"},
-		{"DoesNotBuild", map[string]string{"app/kustomization.yaml": "resources: [gone.yaml]\n"}, "BuildFailed", "gone.yaml"},
-		{"Refused", map[string]string{"app/a.yaml": strings.Replace(configMap("kept", "two"), "data:\n  key: two", "data: 7", 1)}, "ReconciliationFailed", "ConfigMap/" + b.ns + "/kept"},
-		{"NoSuchKind", map[string]string{"app/a.yaml": configMap("kept", "one"), "app/b.yaml": "apiVersion: no.such/v1\nkind: Thing\nmetadata: {name: x}\n"}, "ReconciliationFailed", "Thing"},
-		{"RemoteBase", map[string]string{"app/kustomization.yaml": "resources: [https://example.org/a.yaml]\n"}, "BuildFailed", "remote bases are off"},
-	}
-	for i, tc := range cases {
-		t.Run(tc.name, func(t *testing.T) {
-			b.push("main@sha1:bad"+tc.name, tc.files)
-			ks := b.ready("app", "False/"+tc.reason)
-			if !strings.Contains(message(ks), tc.want) {
-				t.Errorf("message: got %s, want it to name %s", message(ks), tc.want)
-			}
-			if cm, err := b.configMap("kept"); err != nil || cm.Data["key"] != "one" {
-				t.Errorf("what worked was changed: %v, %v", cm.Data, err)
-			}
-			fixed := "main@sha1:fixed" + path.Join(tc.name, strings.Repeat("x", i))
-			b.push(fixed, good)
-			b.ready("app", "True/ReconciliationSucceeded/Applied revision: "+fixed)
-		})
-	}
-	t.Run("CrossNamespace", func(t *testing.T) {
-		b.create("thief", func(s *kustomizev1.KustomizationSpec) { s.SourceRef.Namespace = "kube-system" })
-		ks := b.ready("thief", "False/ArtifactFailed")
-		if !strings.Contains(message(ks), "--allow-cross-namespace-refs") {
-			t.Errorf("message: %s", message(ks))
-		}
-	})
-	t.Run("Forbidden", func(t *testing.T) {
-		b.push("main@sha1:tenant", map[string]string{"app/a.yaml": configMap("kept", "one"), "tenant/a.yaml": configMap("theirs", "one")})
-		b.create("tenant", func(s *kustomizev1.KustomizationSpec) { s.Path, s.ServiceAccountName = "tenant", "nobody" })
-		ks := b.ready("tenant", "False/ReconciliationFailed")
-		if !strings.Contains(message(ks), "system:serviceaccount:"+b.ns+":nobody") {
-			t.Errorf("message: %s", message(ks))
-		}
-	})
-}
-
-func TestEachFailureIsToldOnce(t *testing.T) {
-	b := start(t)
-	b.push("main@sha1:1", map[string]string{"a.yaml": "a: [b\n"})
-	b.create("app", func(s *kustomizev1.KustomizationSpec) {
-		s.RetryInterval = &metav1.Duration{Duration: 200 * time.Millisecond}
-	})
-	b.ready("app", "False/BuildFailed")
-	time.Sleep(2 * time.Second) // about ten more tries
-	var events corev1.EventList
-	if err := b.List(t.Context(), &events, client.InNamespace(b.ns)); err != nil {
-		t.Fatal(err)
-	}
-	n := 0
-	for _, e := range events.Items {
-		if e.InvolvedObject.Name == "app" && e.Reason == meta.BuildFailedReason {
-			n += int(max(e.Count, 1))
-		}
-	}
-	if n != 1 {
-		t.Errorf("BuildFailed was told %d times, want once", n)
 	}
 }
