@@ -19,7 +19,7 @@ NESTED := $(patsubst %/go.mod,%,$(shell git ls-files -- '*/go.mod'))
 # Those of them that have tests, and those that are light enough to lint: the
 # others are a few lines around a Kubernetes or a Vault.
 TESTED := $(sort $(foreach m,$(NESTED),$(if $(shell git ls-files -- '$(m)/*_test.go'),$(m))))
-LINTED := $(filter-out tools/% test/controlplane test/servers/kwok test/servers/vault test/servers/gitea,$(NESTED))
+LINTED := $(filter-out tools/% test/controlplane test/servers/kwok test/servers/vault test/servers/gitea test/servers/s3,$(NESTED))
 
 LINTER := $(CURDIR)/tools/lint/go.mod
 # What make generate writes.

@@ -97,7 +97,7 @@ func (l *Loop[T]) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 		return l.finalize(ctx, obj)
 	}
 	if l.Suspended != nil && l.Suspended(obj) {
-		return l.restore(ctx, obj)
+		return reconcile.Result{}, l.restore(ctx, obj)
 	}
 	if err := l.addFinalizer(ctx, obj); err != nil {
 		return reconcile.Result{}, err
@@ -125,14 +125,14 @@ func (l *Loop[T]) apply(ctx context.Context, obj T) (reconcile.Result, error) {
 	return l.next(obj, err)
 }
 
-func (l *Loop[T]) restore(ctx context.Context, obj T) (reconcile.Result, error) {
+func (l *Loop[T]) restore(ctx context.Context, obj T) error {
 	if l.Restore == nil {
-		return reconcile.Result{}, nil
+		return nil
 	}
 	if err := l.Restore(ctx, obj); err != nil && !errors.Is(err, ErrPending) {
-		return reconcile.Result{}, fmt.Errorf("restore what the suspended object held: %w", err)
+		return fmt.Errorf("restore what the suspended object held: %w", err)
 	}
-	return reconcile.Result{}, nil
+	return nil
 }
 
 func (l *Loop[T]) patchStatus(ctx context.Context, before, after T) error {

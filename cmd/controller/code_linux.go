@@ -27,21 +27,37 @@ func forgetCode() error {
 	var from, to uintptr // of the range whose lines are read; none if it is not the program's
 	for line := range bytes.Lines(mappings) {
 		fields := bytes.Fields(line)
-		switch {
-		case len(fields) >= 5 && bytes.ContainsRune(fields[0], '-'): // the head of a range: proc_pid_maps(5)
-			from, to = 0, 0
+		if isRange(fields) {
+			from, to, err = 0, 0, nil
 			if len(fields) == 6 && string(fields[5]) == program && !bytes.ContainsRune(fields[1], 'w') {
-				if from, to, err = addresses(fields[0]); err != nil {
-					return fmt.Errorf("read /proc/self/smaps: %w", err)
-				}
+				from, to, err = addresses(fields[0])
 			}
-		// Pages that are not the file's any more, such as those that the dynamic
-		// linker has relocated and protected, would be lost: a range with any stays.
-		case from != to && len(fields) == 3 && string(fields[0]) == "Anonymous:" && string(fields[1]) == "0":
-			if _, _, errno := syscall.Syscall(syscall.SYS_MADVISE, from, to-from, syscall.MADV_DONTNEED); errno != 0 {
-				return fmt.Errorf("madvise: %w", errno)
-			}
+		} else if from != to && untouched(fields) {
+			err = forget(from, to)
 		}
+		if err != nil {
+			return fmt.Errorf("forget %s: %w", fields[0], err)
+		}
+	}
+	return nil
+}
+
+// isRange reports whether a line of /proc/self/smaps begins a range.
+// Source: proc_pid_smaps(5)
+func isRange(fields [][]byte) bool {
+	return len(fields) >= 5 && bytes.ContainsRune(fields[0], '-')
+}
+
+// untouched reports whether a line says that all pages of its range are still
+// the file's. Others, such as those that the dynamic linker has relocated and
+// then protected, would be lost.
+func untouched(fields [][]byte) bool {
+	return len(fields) == 3 && string(fields[0]) == "Anonymous:" && string(fields[1]) == "0"
+}
+
+func forget(from, to uintptr) error {
+	if _, _, errno := syscall.Syscall(syscall.SYS_MADVISE, from, to-from, syscall.MADV_DONTNEED); errno != 0 {
+		return errno
 	}
 	return nil
 }

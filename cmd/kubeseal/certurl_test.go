@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -19,9 +20,10 @@ func TestCertURL(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	asked := ""
+	var asked atomic.Value
+	asked.Store("")
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked = r.URL.String()
+		asked.Store(r.URL.String())
 		if strings.HasSuffix(r.URL.Path, "/v1/cert.pem") {
 			_, _ = w.Write(cert)
 			return
@@ -40,16 +42,14 @@ func TestCertURL(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := r.run(t, theirs, files)
-			wanted := asked
-			asked = ""
+			wanted := asked.Swap("")
 			got := r.run(t, mine, files)
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("(-genuine +ours):\n%s", diff)
 			}
-			if asked != wanted {
+			if asked := asked.Swap(""); asked != wanted {
 				t.Errorf("the server was asked for %q, and by the genuine one for %q", asked, wanted)
 			}
 		})
-		asked = ""
 	}
 }

@@ -64,7 +64,7 @@ func (q *queue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				done = append(done, map[string]string{"Id": e.ID})
 			}
 		}
-		_ = json.NewEncoder(w).Encode(map[string][]map[string]string{"Successful": done, "Failed": {}}) // the client is gone
+		_ = json.NewEncoder(w).Encode(map[string][]map[string]string{"Successful": done, "Failed": {}}) //nolint:errchkjson // the client is gone
 	default:
 		w.WriteHeader(http.StatusBadRequest)
 	}
@@ -83,7 +83,7 @@ func (q *queue) receive(w http.ResponseWriter, most int) {
 		time.Sleep(20 * time.Millisecond)
 		q.mu.Lock()
 	}
-	_ = json.NewEncoder(w).Encode(map[string][]map[string]string{"Messages": messages}) // the client is gone
+	_ = json.NewEncoder(w).Encode(map[string][]map[string]string{"Messages": messages}) //nolint:errchkjson // the client is gone
 }
 
 func (q *queue) put(bodies ...string) {

@@ -18,7 +18,7 @@ func TestFields(t *testing.T) {
 			t.Helper()
 			r, err := fake.Open(t.Context(), config)
 			if err != nil {
-				return err.Error(), nil // an error that is asked for is what it does
+				return err.Error(), nil //nolint:nilerr // an error that is asked for is what it does
 			}
 			v, err := r.Read(t.Context(), providers.Ref{Path: "k", Version: "v1"})
 			return fmt.Sprint(string(v.Bytes()), err), nil

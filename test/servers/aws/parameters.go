@@ -116,6 +116,18 @@ func putParameter(c *call, in putParameterIn) (any, error) {
 		p = &parameter{name: in.Name, kind: in.Type, labels: map[string]int{}, tags: map[string]string{}}
 		c.parameters[in.Name] = p
 	}
+	if err := p.set(in); err != nil {
+		return nil, err
+	}
+	p.values, p.changed = append(p.values, in.Value), time.Now()
+	return struct {
+		Version int
+		Tier    string
+	}{len(p.values), p.tier}, nil
+}
+
+// set takes the settings of in over.
+func (p *parameter) set(in putParameterIn) error {
 	for _, t := range in.Tags {
 		p.tags[t.Key] = t.Value
 	}
@@ -131,18 +143,14 @@ func putParameter(c *call, in putParameterIn) (any, error) {
 	if in.Policies != "" {
 		var list []json.RawMessage
 		if err := json.Unmarshal([]byte(in.Policies), &list); err != nil || p.tier != "Advanced" {
-			return nil, fail("InvalidPolicyTypeException", "The policy type isn't supported, or the parameter is not in the advanced tier.")
+			return fail("InvalidPolicyTypeException", "The policy type isn't supported, or the parameter is not in the advanced tier.")
 		}
 		p.policies = nil
 		for _, text := range list {
 			p.policies = append(p.policies, parameterPolicy{PolicyText: string(text), PolicyStatus: "Pending"})
 		}
 	}
-	p.values, p.changed = append(p.values, in.Value), time.Now()
-	return struct {
-		Version int
-		Tier    string
-	}{len(p.values), p.tier}, nil
+	return nil
 }
 
 type getParameterIn struct {

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"testing"
 )
@@ -12,7 +13,7 @@ func TestPerSecond(t *testing.T) {
 	}
 	refused := 0
 	for range 20 {
-		if c.Begin(httptest.NewRequest("GET", "/", nil), "GET a") != nil {
+		if c.Begin(httptest.NewRequest(http.MethodGet, "/", nil), "GET a") != nil {
 			refused++
 		}
 	}
@@ -32,7 +33,7 @@ func TestPerSecond(t *testing.T) {
 // count sends one request.
 func (c *Control) count(t *testing.T, operation string, refused bool) {
 	t.Helper()
-	if got := c.Begin(httptest.NewRequest("GET", "/", nil), operation) != nil; got != refused {
+	if got := c.Begin(httptest.NewRequest(http.MethodGet, "/", nil), operation) != nil; got != refused {
 		t.Errorf("%s: refused is %t, want %t", operation, got, refused)
 	}
 }
