@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"runtime/debug"
+	"runtime/metrics"
+	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -14,21 +16,55 @@ import (
 // short-lived and small, and its processor time goes to cryptography.
 const gcPercent = 50
 
+// heldMax is how much memory that holds nothing the heap may keep, in bytes, for
+// the next burst of work; heldFor is how long it may keep more.
+const (
+	heldMax = 16 << 20
+	heldFor = time.Minute
+)
+
 // trim keeps the controller small: it gives back to the system what only the
-// start needed, once the caches are filled. GOGC in the environment wins.
+// start needed, once the caches are filled, and later what only a burst of work
+// did. GOGC in the environment wins.
 func trim(mgr ctrl.Manager) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
 	return mgr.Add(onEveryReplica(func(ctx context.Context) error {
-		if mgr.GetCache().WaitForCacheSync(ctx) {
-			debug.FreeOSMemory()
-			if err := forgetCode(); err != nil {
-				ctrl.LoggerFrom(ctx).Info("The pages of code that only the start needed stay resident.", "reason", err.Error())
+		if !mgr.GetCache().WaitForCacheSync(ctx) {
+			return nil
+		}
+		giveBack(ctx)
+		tick := time.NewTicker(heldFor)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-tick.C:
+				if held() > heldMax {
+					giveBack(ctx)
+				}
 			}
 		}
-		return nil
 	}))
+}
+
+func giveBack(ctx context.Context) {
+	debug.FreeOSMemory()
+	if err := forgetCode(); err != nil {
+		ctrl.LoggerFrom(ctx).Info("The pages of code that are not used stay resident.", "reason", err.Error())
+	}
+}
+
+// held returns how many bytes the heap has from the system for nothing that
+// lives: what is free, and what has died since the last collection.
+// Source: https://pkg.go.dev/runtime/metrics
+func held() uint64 {
+	s := []metrics.Sample{{Name: "/memory/classes/heap/free:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}, {Name: "/gc/heap/live:bytes"}}
+	metrics.Read(s)
+	free, objects, live := s[0].Value.Uint64(), s[1].Value.Uint64(), s[2].Value.Uint64()
+	return free + objects - min(live, objects)
 }
 
 // onEveryReplica is a part of the manager that does not wait to lead.

@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"github.com/lockstep-dev/lockstep/providers"
+	"github.com/lockstep-dev/lockstep/providers/aws"
 	"github.com/lockstep-dev/lockstep/providers/conformance"
+	"github.com/lockstep-dev/lockstep/providers/gcp"
 	"github.com/lockstep-dev/lockstep/providers/vault"
 )
 
@@ -200,7 +202,8 @@ func TestOpenRefuses(t *testing.T) {
 			refs.Set("empty", "t", " \n")
 			settings := byToken("http://127.0.0.1:1")
 			maps.Copy(settings, tc.change)
-			_, err := vault.Open(t.Context(), store(t, settings, refs))
+			clouds := vault.Clouds{AWS: aws.Endpoints{}.Identity, GCP: gcp.Endpoints{}.Login}
+			_, err := vault.New(clouds)(t.Context(), store(t, settings, refs))
 			if !errors.Is(err, providers.ErrInvalid) || !strings.Contains(err.Error(), "spec.provider.vault."+tc.field) {
 				t.Errorf("%s\nOpen: got %v, want ErrInvalid with spec.provider.vault.%s in it", tc.reason, err, tc.field)
 			}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
@@ -89,8 +90,19 @@ func (n *noted) CA(ctx context.Context, ref esv1.CAProvider) ([]byte, error) {
 
 // TestFields is the inventory of spec.provider.webhook.
 func TestFields(t *testing.T) {
+	var mu sync.Mutex // a server may still be at a request that its client has given up
 	var sent []string
-	notef := func(format string, args ...any) { sent = append(sent, fmt.Sprintf(format, args...)) }
+	notef := func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		sent = append(sent, fmt.Sprintf(format, args...))
+	}
+	taken := func() (all []string) {
+		mu.Lock()
+		defer mu.Unlock()
+		all, sent = sent, nil
+		return all
+	}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body) // what is missing makes a difference, too
 		notef("%s %s%s %s %s %s", r.Method, r.Host, r.URL, r.Header.Get("Authorization"), r.Header.Get("X"), body)
@@ -111,7 +123,8 @@ func TestFields(t *testing.T) {
 		Provider: "webhook", Settings: esv1.WebhookProvider{}, Base: base,
 		Trace: func(t *testing.T, config providers.Config) (string, error) {
 			t.Helper()
-			sent, config.References = nil, &noted{refs, notef}
+			taken()
+			config.References = &noted{refs, notef}
 			r, err := webhook.Open(t.Context(), config)
 			if err != nil {
 				return "", err
@@ -120,7 +133,7 @@ func TestFields(t *testing.T) {
 			if err != nil { // what went wrong is a part of what it does: a timeout, for one
 				notef("%v", err)
 			}
-			return strings.Join(append(sent, string(v.Bytes())), "\n"), nil
+			return strings.Join(append(taken(), string(v.Bytes())), "\n"), nil
 		},
 		Served: map[string]conformance.Change{
 			"method": {"method": "POST"}, "url": {"url": there.URL + "/other"}, "body": {"body": "key={{ .remoteRef.key }}"},
