@@ -285,7 +285,7 @@ func TestSubmodules(t *testing.T) {
 		"an option":                   {"--upload-pack=touch /tmp/x", commit, "credentials are for one host"},
 		"a commit that is not there":  {module.URL(), strings.Repeat("1", 40), "vendor/m"},
 		"no address":                  {"", commit, ".gitmodules"},
-		"a repository that is not it": {inner.URL() + "/../../private/none.git", commit, "vendor/m"},
+		"a repository that is not it": {inner.URL() + "/../../private/none.git", commit, "submodule vendor/m: the server"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			link(c.url, c.hash)

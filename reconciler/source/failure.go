@@ -25,7 +25,12 @@ func classify(r *sourcev1.GitRepository, err error, f fetching) error {
 		tree    *treeError
 		host    *hostError
 		app     *appError
+		module  *moduleError
 	)
+	at := url // what the failure is about
+	if errors.As(err, &module) {
+		at += ": submodule " + module.path
+	}
 	switch {
 	case errors.As(err, &wrong):
 		return reconciler.Final(wrong.reason, err)
@@ -42,13 +47,13 @@ func classify(r *sourcev1.GitRepository, err error, f fetching) error {
 	case errors.As(err, &tree):
 		return reconciler.Wait(sourcev1.InvalidPathReason, later, fmt.Errorf("%s: %w", url, err))
 	case errors.Is(err, transport.ErrAuthenticationRequired), errors.Is(err, transport.ErrAuthorizationFailed), isSSHDenied(err):
-		return reconciler.Wait(reasonAuthentication, later, fmt.Errorf("%s: %s", url, denied(r)))
+		return reconciler.Wait(reasonAuthentication, later, fmt.Errorf("%s: %s", at, denied(r)))
 	case errors.Is(err, transport.ErrRepositoryNotFound):
-		return reconciler.Wait(reasonOperation, later, fmt.Errorf("%s: there is no such repository, or the credentials do not show it: check spec.url and spec.secretRef", url))
+		return reconciler.Wait(reasonOperation, later, fmt.Errorf("%s: there is no such repository, or the credentials do not show it: check spec.url and spec.secretRef", at))
 	case errors.Is(err, transport.ErrEmptyRemoteRepository):
-		return reconciler.Wait(reasonOperation, later, fmt.Errorf("%s: the repository is empty: push a commit", url))
+		return reconciler.Wait(reasonOperation, later, fmt.Errorf("%s: the repository is empty: push a commit", at))
 	case errors.Is(err, context.DeadlineExceeded):
-		return reconciler.Temporary(reasonOperation, fmt.Errorf("%s: no answer within %s: see that the server is well, or raise spec.timeout", url, timeout(r)))
+		return reconciler.Temporary(reasonOperation, fmt.Errorf("%s: no answer within %s: see that the server is well, or raise spec.timeout", at, timeout(r)))
 	default:
 		return reconciler.Temporary(reasonOperation, fmt.Errorf("%s: %s", url, f.redact(err.Error())))
 	}

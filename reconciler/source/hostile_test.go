@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -207,7 +208,7 @@ func spec(url string, limit time.Duration) *sourcev1.GitRepository {
 // TestFiveGigabytes refuses a repository that large by what has come of it, and
 // keeps within 256 MiB meanwhile.
 func TestFiveGigabytes(t *testing.T) {
-	sent := int64(0)
+	var sent atomic.Int64
 	url := stream(t, refLines(), func(w io.Writer) {
 		_, _ = w.Write([]byte("PACK\x00\x00\x00\x02\x00\x01\x00\x00"))
 		// A file of 1 MiB, stored without compression, over and over.
@@ -220,9 +221,9 @@ func TestFiveGigabytes(t *testing.T) {
 		}
 		one.WriteByte(first)
 		one.Write(uncompressed(1 << 20))
-		for sent < 5<<30 {
+		for sent.Load() < 5<<30 {
 			n, err := w.Write(one.Bytes())
-			if sent += int64(n); err != nil {
+			if sent.Add(int64(n)); err != nil {
 				return
 			}
 		}
@@ -242,7 +243,7 @@ func TestFiveGigabytes(t *testing.T) {
 			if !errors.Is(err, errTooLarge) {
 				t.Errorf("got %v, want that it is too large", err)
 			}
-			t.Logf("%d MiB sent, %d MiB of heap", sent>>20, highest>>20)
+			t.Logf("%d MiB sent, %d MiB of heap", sent.Load()>>20, highest>>20)
 			if highest > 256<<20 {
 				t.Errorf("the heap grew by %d MiB", highest>>20)
 			}

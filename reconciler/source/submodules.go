@@ -61,6 +61,15 @@ func (s *state) submodules(ctx context.Context, f fetching, c *checkout) error {
 	return nil
 }
 
+// moduleError is about a submodule that cannot be fetched.
+type moduleError struct {
+	path string
+	err  error
+}
+
+func (e *moduleError) Error() string { return "submodule " + e.path + ": " + e.err.Error() }
+func (e *moduleError) Unwrap() error { return e.err }
+
 // add adds the submodules of a repository at an address, which is itself at a
 // path.
 func (m *modules) add(ctx context.Context, address, at string, c *checkout, depth int) error {
@@ -85,7 +94,7 @@ func (m *modules) add(ctx context.Context, address, at string, c *checkout, dept
 		}
 		sub, err := m.fetch(ctx, from, l.commit)
 		if err != nil {
-			return fmt.Errorf("submodule %s: %w", name, err)
+			return &moduleError{name, err}
 		}
 		if err := m.merge(name, sub); err != nil {
 			return &treeError{err}
