@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -37,6 +38,7 @@ type bench struct {
 	t      *testing.T
 	cp     *testenv.ControlPlane
 	ns     string // of everything, the controller too
+	also   string // another namespace that the controller looks at, if not empty
 	ring   *sealer.Keyring
 	held   *source.Store // by the sources
 	repo   *testenv.Repository
@@ -62,10 +64,6 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{Client: c, t: t, cp: cp, ns: cp.Namespace(t), canary: testenv.NewCanary(t).Value(), held: source.NewStore()}
-	// What other tests left would count among the users of a key.
-	if err := c.DeleteAllOf(t.Context(), &lockstepv1alpha1.Reseal{}, client.InNamespace(b.ns)); err != nil {
-		t.Fatal(err)
-	}
 	b.key()
 	if b.repo, err = server.Get(t).Repository(t.Context(), "team/"+b.ns+".git"); err != nil {
 		t.Fatal(err)
@@ -91,6 +89,15 @@ func (b *bench) key() string {
 	return k.Fingerprint
 }
 
+// namespaces are those that the controller looks at.
+func (b *bench) namespaces() map[string]cache.Config {
+	all := map[string]cache.Config{b.ns: {}}
+	if b.also != "" {
+		all[b.also] = cache.Config{}
+	}
+	return all
+}
+
 // run starts a controller. stop ends it; so does the end of t.
 func (b *bench) run() (stop func()) {
 	b.t.Helper()
@@ -98,6 +105,8 @@ func (b *bench) run() (stop func()) {
 	mgr, err := ctrl.NewManager(b.cp.RestConfig(), ctrl.Options{
 		Scheme: scheme(b.t), Metrics: metricsserver.Options{BindAddress: "0"}, Controller: config.Controller{SkipNameValidation: &skip},
 		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
+		// What other tests left would count among the users of a key.
+		Cache: cache.Options{DefaultNamespaces: b.namespaces()},
 	})
 	if err != nil {
 		b.t.Fatal(err)

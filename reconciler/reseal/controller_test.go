@@ -127,8 +127,9 @@ func TestUnreadable(t *testing.T) {
 // What a Reseal of a tenant may not do is refused by name.
 func TestRefused(t *testing.T) {
 	b := newBench(t)
-	b.run()
 	tenant := b.cp.Namespace(t)
+	b.also = tenant
+	b.run()
 	for want, spec := range map[string]lockstepv1alpha1.ResealSpec{
 		"spec.retire":    {SourceRef: lockstepv1alpha1.SourceReference{Name: "x"}, Retire: true},
 		"spec.sourceRef": {SourceRef: lockstepv1alpha1.SourceReference{Name: "fleet", Namespace: b.ns}},
