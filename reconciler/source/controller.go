@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fluxcd/pkg/apis/meta"
@@ -220,9 +221,13 @@ func (c *Controller) gone(key types.NamespacedName) {
 	c.Store.Delete(sourcev1.GitRepositoryKind, key.Namespace, key.Name)
 }
 
+// noSSHConfig keeps ssh_config files from having a say. It is done once: another
+// controller of the process may be connecting.
+var noSSHConfig = sync.OnceFunc(func() { gitssh.DefaultSSHConfig = nil })
+
 // SetupWithManager registers c with mgr.
 func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
-	gitssh.DefaultSSHConfig = nil // or an ssh_config file would have a say
+	noSSHConfig()
 	if err := index(mgr); err != nil {
 		return err
 	}
