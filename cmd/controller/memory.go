@@ -16,9 +16,11 @@ import (
 // short-lived and small, and its processor time goes to cryptography.
 const gcPercent = 50
 
-// heldMax is how much memory that holds nothing the heap may keep, in bytes, for
-// the next burst of work; heldFor is how long it may keep more.
+// settled is when the first look at every object is over, after the caches are
+// filled. heldMax is how much memory that holds nothing the heap may keep, in
+// bytes, for the next burst of work; heldFor is how long it may keep more.
 const (
+	settled = 5 * time.Second
 	heldMax = 16 << 20
 	heldFor = time.Minute
 )
@@ -35,16 +37,16 @@ func trim(mgr ctrl.Manager) error {
 			return nil
 		}
 		giveBack(ctx)
-		tick := time.NewTicker(heldFor)
-		defer tick.Stop()
+		wait := settled
 		for {
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-tick.C:
-				if held() > heldMax {
+			case <-time.After(wait):
+				if wait == settled || held() > heldMax {
 					giveBack(ctx)
 				}
+				wait = heldFor
 			}
 		}
 	}))
