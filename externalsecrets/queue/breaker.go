@@ -95,7 +95,7 @@ func (l *line) answered() {
 		l.breaker.timer.Stop()
 	}
 	if l.breaker.failures > 0 {
-		l.writers.wake(len(l.writers.waiting))
+		l.wakeWriters(len(l.writers.waiting))
 	}
 	l.breaker = breaker{}
 	if len(l.stranded) == 0 {

@@ -18,6 +18,10 @@ import (
 // that hangs holds up no more of those who write, who are some dozens in all.
 const writersAtOnce = 2
 
+// nudgeAfter is how soon another is woken if the last one does not come: it has
+// written meanwhile, or is gone.
+const nudgeAfter = time.Second
+
 // ErrBusy says that others write to the store. Who asked is woken.
 var ErrBusy = errors.New("others write to the store")
 
@@ -42,6 +46,7 @@ type Turn struct {
 type writers struct {
 	busy    int
 	waiting []Writing // each object once
+	nudge   *time.Timer
 }
 
 // wait remembers who is to be woken.
@@ -51,13 +56,46 @@ func (w *writers) wait(one Writing) {
 	}
 }
 
-// wake wakes n of those who wait, the first who came first.
-func (w *writers) wake(n int) {
+// admit counts one who writes, and waits no more.
+func (w *writers) admit(object types.NamespacedName) {
+	w.busy++
+	w.waiting = slices.DeleteFunc(w.waiting, func(o Writing) bool { return o.Object == object })
+}
+
+// wakeWriters wakes n of those who wait, the first who came first.
+func (l *line) wakeWriters(n int) {
+	w := &l.writers
 	n = min(n, len(w.waiting))
 	for _, one := range w.waiting[:n] {
 		one.Wake(one.Object)
 	}
 	w.waiting = slices.Delete(w.waiting, 0, n)
+	if len(w.waiting) == 0 {
+		return
+	}
+	if w.nudge == nil {
+		w.nudge = time.AfterFunc(nudgeAfter, l.nudge)
+	}
+	w.nudge.Reset(nudgeAfter)
+}
+
+// nudge wakes another if nobody writes. Who waits for a store that is down is
+// woken by the breaker.
+func (l *line) nudge() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.breaker.closed() && l.writers.busy < l.writersAtOnce() {
+		l.wakeWriters(1)
+	}
+}
+
+// writersAtOnce is one as long as it is to be found out whether the store is
+// back: it is asked once for all.
+func (l *line) writersAtOnce() int {
+	if l.breaker.failures >= tolerated-1 {
+		return 1
+	}
+	return writersAtOnce
 }
 
 // Turn returns leave to write, or why there is none: the store does not admit
@@ -74,11 +112,11 @@ func (q *Queue) Turn(ctx context.Context, w Writing) (*Turn, error) {
 		l.writers.wait(w)
 		return nil, err
 	}
-	if l.writers.busy >= writersAtOnce {
+	if l.writers.busy >= l.writersAtOnce() {
 		l.writers.wait(w)
 		return nil, ErrBusy
 	}
-	l.writers.busy++
+	l.writers.admit(w.Object)
 	return &Turn{w: w, line: l, get: func(ctx context.Context) (providers.Reader, error) {
 		return q.Stores.Get(ctx, w.Store.Kind, w.Object.Namespace, w.Store.Name)
 	}}, nil
@@ -95,7 +133,7 @@ func (t *Turn) End() {
 	defer t.line.mu.Unlock()
 	t.line.writers.busy--
 	if t.line.breaker.closed() {
-		t.line.writers.wake(1)
+		t.line.wakeWriters(1)
 	}
 }
 
@@ -155,7 +193,7 @@ func (l *line) halfOpen() {
 		b.failures, b.after = tolerated-1, l.breaker.after
 	}
 	l.breaker = b
-	l.writers.wake(1)
+	l.wakeWriters(1)
 }
 
 // left is how long the store is to be left alone.
