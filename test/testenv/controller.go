@@ -91,8 +91,9 @@ type Controller struct {
 	path    string
 	keep    bool
 
-	// Health, Metrics and Sealing are the addresses of its servers, HOST:PORT.
-	Health, Metrics, Sealing string
+	// Health, Metrics, Sealing and Events are the addresses of its servers,
+	// HOST:PORT.
+	Health, Metrics, Sealing, Events string
 }
 
 // StartController builds the controller and starts it, and waits until it is
@@ -108,7 +109,7 @@ func StartController(ctx context.Context, o ControllerOptions) (*Controller, err
 	if c.dir, err = os.MkdirTemp("", "lockstep-controller-"); err != nil {
 		return nil, fmt.Errorf("testenv: start controller: %w", err)
 	}
-	for _, addr := range []*string{&c.Health, &c.Metrics, &c.Sealing} {
+	for _, addr := range []*string{&c.Health, &c.Metrics, &c.Sealing, &c.Events} {
 		port, err := freePort()
 		if err != nil {
 			return nil, fmt.Errorf("testenv: start controller: %w", err)
@@ -142,7 +143,7 @@ func (c *Controller) Start(ctx context.Context) error {
 	if c.opts.Shell != "" {
 		l.path, l.args = "/bin/sh", []string{"-c", c.opts.Shell}
 	} else {
-		l.args = append([]string{"--health-addr=" + c.Health, "--metrics-addr=" + c.Metrics, "--sealing-addr=" + c.Sealing}, c.opts.Args...)
+		l.args = append([]string{"--health-addr=" + c.Health, "--metrics-addr=" + c.Metrics, "--sealing-addr=" + c.Sealing, "--events-addr=" + c.Events}, c.opts.Args...)
 	}
 	var err error
 	if c.process, err = l.start(); err != nil {
@@ -207,39 +208,14 @@ func (c *Controller) MetricsText(ctx context.Context) (string, error) {
 // memory that it holds (RSS) and has held at most, in bytes. It reads /proc,
 // which Linux has.
 func (c *Controller) Usage() (cpu time.Duration, rss, peak int64, err error) {
-	pid := strconv.Itoa(c.process.cmd.Process.Pid)
-	stat, err := os.ReadFile(filepath.Join("/proc", pid, "stat"))
-	if err != nil {
-		return 0, 0, 0, fmt.Errorf("testenv: %w", err)
-	}
-	// The fields after the name, which may hold spaces: utime and stime are the
-	// 14th and 15th of all, in ticks of 10 ms. Source: proc(5).
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	ticks := number(fields[11]) + number(fields[12])
-	status, err := os.ReadFile(filepath.Join("/proc", pid, "status"))
-	if err != nil {
-		return 0, 0, 0, fmt.Errorf("testenv: %w", err)
-	}
-	for line := range strings.Lines(string(status)) {
-		name, value, _ := strings.Cut(line, ":")
-		kib := number(strings.TrimSuffix(strings.TrimSpace(value), " kB"))
-		switch name {
-		case "VmRSS":
-			rss = kib << 10
-		case "VmHWM":
-			peak = kib << 10
-		}
-	}
-	return time.Duration(ticks) * 10 * time.Millisecond, rss, peak, nil
-}
-
-func number(s string) int64 {
-	n, _ := strconv.ParseInt(strings.TrimSpace(s), 10, 64) // 0 for lines that hold no number
-	return n
+	return usage(strconv.Itoa(c.process.cmd.Process.Pid))
 }
 
 // Kill ends the controller at once, as kill -9 does.
 func (c *Controller) Kill() { c.process.kill() }
+
+// Signal sends the controller a signal.
+func (c *Controller) Signal(signal os.Signal) error { return c.process.cmd.Process.Signal(signal) }
 
 // Halt asks the controller to end, as Kubernetes does, and waits for it.
 func (c *Controller) Halt() { c.process.stop(25 * time.Second) }
