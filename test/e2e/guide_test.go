@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	bitnamiv1alpha1 "github.com/lockstep-dev/lockstep/apis/bitnami/v1alpha1"
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
@@ -177,8 +178,10 @@ func reconcile(t *testing.T, s *stage.Stage, name string) {
 	if err := s.Client.Get(t.Context(), key(stage.FluxNamespace, name), r); err != nil {
 		t.Fatal(err)
 	}
+	// A patch, as the controller may write the status in between.
+	patch := client.MergeFrom(r.DeepCopy())
 	r.Annotations = map[string]string{"reconcile.fluxcd.io/requestedAt": r.ResourceVersion}
-	if err := s.Client.Update(t.Context(), r); err != nil {
+	if err := s.Client.Patch(t.Context(), r, patch); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -3,6 +3,7 @@ package testenv
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"time"
@@ -191,12 +192,24 @@ func (c *ControlPlane) allowIssuerDiscovery(ctx context.Context) error {
 	return nil
 }
 
-// freePort returns a port of 127.0.0.1 that nobody listens on.
+// The ports that freePort takes from: below those that Linux and macOS give to
+// connections going out, so that nobody has the port of a server that was
+// stopped and is started again.
+const (
+	firstPort = 20000
+	lastPort  = 32000
+)
+
+// freePort returns a port of 127.0.0.1 that nobody listens on. It is one at
+// random, as other tests look for theirs at the same time.
 func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
+	var err error
+	for range 100 {
+		port := firstPort + rand.IntN(lastPort-firstPort)
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			return port, l.Close()
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, fmt.Errorf("find a free port: %w", err)
 }
