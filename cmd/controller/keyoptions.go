@@ -20,6 +20,8 @@ type keyOptions struct {
 	cutoff, order             string
 	commonName                string
 	keyLabels, keyAnnotations string
+
+	keysAsked <-chan os.Signal // one for each new key that is asked for
 }
 
 func (o *keyOptions) bind(fs *flag.FlagSet) {

@@ -36,6 +36,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	o.tellIdle()
+	o.keysAsked = keysAsked()
 	config, err := ctrl.GetConfig()
 	if err != nil {
 		return fmt.Errorf("find cluster: %w", err)

@@ -117,7 +117,7 @@ func setup(mgr ctrl.Manager, o *options) error {
 		bucket.New(deps, bucket.Options{AllowHTTPCredentials: o.allowHTTPCredentials}),
 		&external.Controller{Deps: deps},
 		&kustomization.Controller{Client: c, Metadata: metadata, Recorder: events, Sources: sources, Clients: clients, Account: account, References: refs, DefaultServiceAccount: o.sync.defaultServiceAccount, Plaintext: o.sync.plaintext, Decryption: o.sync.decryption},
-		&keys.Controller{Client: c, Reader: reader, Recorder: events, Ring: ring, Namespace: o.namespace, Prefix: o.keyPrefix, KeySize: o.keySize, TTL: o.keyTTL, Renewal: renewal, Addr: o.sealingAddr, RateLimit: o.rateLimit, RateBurst: o.rateBurst, ReadTimeout: o.readTimeout, WriteTimeout: o.writeTimeout},
+		&keys.Controller{Client: c, Reader: reader, Recorder: events, Ring: ring, Namespace: o.namespace, Prefix: o.keyPrefix, KeySize: o.keySize, TTL: o.keyTTL, Renewal: renewal, Addr: o.sealingAddr, RateLimit: o.rateLimit, RateBurst: o.rateBurst, ReadTimeout: o.readTimeout, WriteTimeout: o.writeTimeout, Asked: o.keysAsked},
 		&sealedsecret.Controller{Client: c, Reader: reader, Recorder: events, Keys: ring, Selector: selector, AcceptDeprecatedData: o.acceptV1Data, AllowPrivileged: o.allowPrivileged, Namespace: o.namespace, KeyPrefix: o.keyPrefix, OmitMetricLabels: o.omitLabels},
 		&reseal.Controller{Client: c, Secrets: reader, Recorder: events, Ring: ring, Sources: sources, Namespace: o.namespace, AllowHTTPCredentials: o.allowHTTPCredentials},
 		&stores.Controller{Client: c, Recorder: events, Stores: open},

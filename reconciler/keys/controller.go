@@ -12,6 +12,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -35,8 +36,8 @@ import (
 )
 
 // Controller keeps a Keyring in line with the key Secrets of one namespace, in
-// every replica; only the leader makes a key. All fields but
-// Recorder, Addr, the limits and the timeouts are required.
+// every replica; only the leader makes a key, but for one that was asked for.
+// All fields but Recorder, Addr, Asked, the limits and the timeouts are required.
 type Controller struct {
 	Client client.Client
 	Reader client.Reader // reads Secrets past the cache
@@ -50,6 +51,10 @@ type Controller struct {
 	TTL       time.Duration // validity of a new key's certificate
 	Renewal                 // when there is a new key, and how its Secret looks
 	Addr      string        // of the HTTP API, as in net.Listen; empty serves none
+
+	// Asked gets a signal for each new key that someone wants at once; nil gets
+	// none.
+	Asked <-chan os.Signal
 
 	// RateLimit is how many sealed values the HTTP API opens in a second for one
 	// client, and RateBurst how many at once; 0 does not limit them.
@@ -85,6 +90,9 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 	}
 	if err := mgr.Add(manager.RunnableFunc(c.complete)); err != nil {
 		return fmt.Errorf("add maker of keys of envelope 2: %w", err)
+	}
+	if err := mgr.Add(asked{c}); err != nil {
+		return fmt.Errorf("add maker of keys that are asked for: %w", err)
 	}
 	reconciler.Register(c.Metrics(mgr.GetCache()))
 	if c.Addr != "" {
