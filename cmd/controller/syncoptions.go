@@ -8,6 +8,7 @@ import (
 	"github.com/lockstep-dev/lockstep/reconciler/apply"
 	"github.com/lockstep-dev/lockstep/reconciler/decrypt"
 	"github.com/lockstep-dev/lockstep/reconciler/kustomization"
+	"github.com/lockstep-dev/lockstep/reconciler/render/detect"
 )
 
 // syncOptions are the settings of the sync core.
@@ -26,7 +27,22 @@ func (o *syncOptions) bind(fs *flag.FlagSet) {
 		o.plaintext.Policy, err = kustomization.ParsePolicy(s)
 		return err
 	})
-	fs.Func("plaintext-secrets-allowed-in", "NAMESPACE or NAMESPACE/NAME of Kustomizations that may apply Secrets in clear all the same, with commas between them", names(&o.plaintext.AllowIn))
+	fs.Func("plaintext-secrets-allowed-in", "NAMESPACE or NAMESPACE/NAME of Kustomizations that may apply Secrets and credentials in clear all the same, with commas between them", names(&o.plaintext.AllowIn))
+	fs.Func("plaintext-values", "what to do about values of ConfigMaps, env and args that look like credentials: refuse, warn or allow (default warn)", func(s string) (err error) {
+		o.plaintext.Values, err = kustomization.ParsePolicy(s)
+		return err
+	})
+	fs.Func("plaintext-values-ignored-rules", "rules, as the warnings name them, that are not asked, with commas between them", func(s string) error {
+		if err := names(&o.plaintext.IgnoreRules)(s); err != nil {
+			return err
+		}
+		for _, rule := range o.plaintext.IgnoreRules {
+			if !detect.Known(rule) {
+				return fmt.Errorf("there is no rule %q: a warning names its rule", rule)
+			}
+		}
+		return nil
+	})
 	fs.Func("sops-vault-addresses", "addresses of Vault and OpenBao that files encrypted with SOPS may have decrypted at, such as https://vault.example.com:8200, with commas between them; a token goes to no other", func(s string) error {
 		vaults, err := decrypt.ParseVaults(s)
 		o.decryption.Vaults = append(o.decryption.Vaults, vaults...)

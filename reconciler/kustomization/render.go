@@ -56,6 +56,7 @@ func (r *run) render(ctx context.Context, tree fs.FS) error {
 	}
 	how := options(r.ks, vars)
 	how.Secret, how.FindPlaintext = secrets.names, r.Plaintext.of(r.ks) != Allow
+	how.FindSuspects, how.IgnoreRules = r.Plaintext.ofValues(r.ks) != Allow, r.Plaintext.IgnoreRules
 	if opener != nil {
 		how.Opener = opener
 	}
@@ -71,6 +72,9 @@ func (r *run) render(ctx context.Context, tree fs.FS) error {
 		return retry(r.ks, meta.BuildFailedReason, err)
 	}
 	if err := r.guard(result.Plaintext); err != nil {
+		return err
+	}
+	if err := r.guardValues(result.Suspects); err != nil {
 		return err
 	}
 	planned, known, err := r.admit(result.Objects)

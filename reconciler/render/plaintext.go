@@ -67,20 +67,20 @@ func fromSecret(text string, secret map[string]bool) bool {
 	return false
 }
 
-// locate names the files that plaintext comes from, by a second build that
-// notes the origin of each object. What it cannot tell stays empty: the
-// objects are named in any case.
-func (r *readOnly) locate(dir string, o Options, found []Plaintext) {
+// locate returns the files that objects come from, by a second build that
+// notes the origin of each. What it cannot tell is missing: the objects are
+// named in any case.
+func (r *readOnly) locate(dir string, o Options) map[string]string {
+	files := map[string]string{}
 	o.BuildMetadata = []string{"originAnnotations"}
 	r.overlay = nil
 	if err := r.prepare(dir, o); err != nil {
-		return
+		return files
 	}
 	built, err := build(r, dir)
 	if err != nil {
-		return
+		return files
 	}
-	files := map[string]string{}
 	for _, res := range built.Resources() {
 		object, err := toObject(res)
 		if err != nil {
@@ -96,7 +96,5 @@ func (r *readOnly) locate(dir string, o Options, found []Plaintext) {
 			}
 		}
 	}
-	for i := range found {
-		found[i].File = files[found[i].Object]
-	}
+	return files
 }

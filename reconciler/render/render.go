@@ -38,6 +38,10 @@ type Options struct {
 	Secret map[string]bool
 	// FindPlaintext fills Result.Plaintext.
 	FindPlaintext bool
+	// FindSuspects fills Result.Suspects, by all rules but those in
+	// IgnoreRules.
+	FindSuspects bool
+	IgnoreRules  []string // of the package detect
 
 	// Opener opens encrypted files as they are read, and encrypted values of
 	// Secrets. Nil opens nothing.
@@ -49,6 +53,7 @@ type Result struct {
 	Objects   []*unstructured.Unstructured
 	Reads     Reads       // what it was made from, also of a render that failed
 	Plaintext []Plaintext // Secrets whose values are in clear in the source
+	Suspects  []Suspect   // other values in clear that look like credentials
 }
 
 // ErrPath says that Options.Path is not a folder of the tree.
@@ -76,12 +81,7 @@ func Render(tree fs.FS, o Options) (Result, error) {
 	if err := refuseEncrypted(objects, o.Opener != nil); err != nil {
 		return result, err
 	}
-	if o.FindPlaintext {
-		result.Plaintext = files.plaintext(objects, o.Secret)
-		if len(result.Plaintext) > 0 {
-			files.locate(dir, o, result.Plaintext)
-		}
-	}
+	files.guard(dir, o, objects, &result)
 	result.Objects, err = finish(objects, o.Substitute)
 	return result, err
 }
