@@ -69,6 +69,12 @@ func send[In, Out, Options any](ctx context.Context, a *account, request func(co
 	return out, nil
 }
 
+// noList says that an answer has no list in it, not even an empty one: it must
+// not pass for one of nothing.
+func (a *account) noList() error {
+	return fmt.Errorf("%w: %s gave no list", providers.ErrUnavailable, a.service)
+}
+
 // other gets credentials anew, unless another goroutine has done so since used
 // were given out.
 func (a *account) other(ctx context.Context, used aws.Credentials) (aws.Credentials, error) {

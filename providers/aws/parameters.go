@@ -150,6 +150,9 @@ func (p *parameters) describe(ctx context.Context, root string, tags map[string]
 	var names []string
 	for {
 		out, err := send(ctx, p.account, p.client.DescribeParameters, in)
+		if err == nil && out.Parameters == nil {
+			err = p.noList()
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -171,6 +174,9 @@ func (p *parameters) below(ctx context.Context, root string) ([]string, error) {
 	var names []string
 	for {
 		out, err := send(ctx, p.account, p.client.GetParametersByPath, in)
+		if err == nil && out.Parameters == nil {
+			err = p.noList()
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -147,6 +147,9 @@ func (s *secrets) Find(ctx context.Context, q providers.Query) ([]string, error)
 	var found []string
 	for {
 		out, err := send(ctx, s.account, s.client.ListSecrets, in)
+		if err == nil && out.SecretList == nil {
+			err = s.noList()
+		}
 		if err != nil {
 			return nil, fmt.Errorf("find secrets: %w", err)
 		}

@@ -40,7 +40,7 @@ func (r *reader) classify(ctx context.Context, err error) error {
 		return fmt.Errorf("request to %s: %w", r.service, providers.Throttled{After: retryAfter(err)})
 	case codes.FailedPrecondition:
 		return errNotEnabled
-	case codes.InvalidArgument, codes.OutOfRange, codes.Unimplemented:
+	case codes.InvalidArgument, codes.OutOfRange:
 		return fmt.Errorf("%w: %s refuses the request (%s)", providers.ErrInvalid, r.service, status.Code(err))
 	case codes.Aborted, codes.AlreadyExists:
 		return fmt.Errorf("%w: %s: someone else has written it at the same time", providers.ErrUnavailable, r.service)

@@ -64,10 +64,19 @@ func (x exchange) post(ctx context.Context, q question) (token, error) {
 	case got.StatusCode == http.StatusTooManyRequests:
 		seconds, _ := strconv.ParseUint(got.Header.Get("Retry-After"), 10, 16) // 0 if there is none
 		return token{}, fmt.Errorf("ask %s for a token: %w", host, providers.Throttled{After: time.Duration(seconds) * time.Second})
-	case got.StatusCode >= http.StatusBadRequest && got.StatusCode < http.StatusInternalServerError:
+	case got.StatusCode >= http.StatusBadRequest && got.StatusCode < http.StatusInternalServerError && ofGoogle(body):
 		return token{}, fmt.Errorf("%w: %s does not accept %s (status %d): check whom the pool and the service account trust", providers.ErrDenied, host, q.who, got.StatusCode)
 	}
 	return token{}, fmt.Errorf("ask %s for a token: %w: it answers with status %d", host, providers.ErrUnavailable, got.StatusCode)
+}
+
+// ofGoogle reports whether a refusal has the form that those of Google have:
+// a proxy cannot say whom it trusts.
+func ofGoogle(body []byte) bool {
+	var out struct {
+		Error json.RawMessage `json:"error"`
+	}
+	return json.Unmarshal(body, &out) == nil && len(out.Error) > 0
 }
 
 func (q question) request(ctx context.Context) (*http.Request, error) {

@@ -94,9 +94,14 @@ func (c *client) do(ctx context.Context, q request, out any) error {
 		return err
 	}
 	if len(body) > maxBody || json.Unmarshal(body, out) != nil {
-		return fmt.Errorf("%w: what answers at %s is not Kubernetes", providers.ErrUnavailable, c.base.Host)
+		return c.stranger()
 	}
 	return nil
+}
+
+// stranger says that an answer is not from an API server.
+func (c *client) stranger() error {
+	return fmt.Errorf("%w: what answers at %s is not Kubernetes", providers.ErrUnavailable, c.base.Host)
 }
 
 func (c *client) build(ctx context.Context, q request) (*http.Request, error) {

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -66,8 +67,13 @@ func (r *reader) get(ctx context.Context, name string) (*corev1.Secret, error) {
 		return nil, err
 	}
 	s := &corev1.Secret{}
-	err = r.client.do(ctx, request{method: http.MethodGet, path: where, verb: "get"}, s)
-	return s, err
+	if err := r.client.do(ctx, request{method: http.MethodGet, path: where, verb: "get"}, s); err != nil {
+		return nil, err
+	}
+	if s.Kind != "Secret" || s.Name != name {
+		return nil, r.client.stranger() // it must not pass for a Secret that is empty
+	}
+	return s, nil
 }
 
 // Read implements providers.Reader. The value is a JSON object of the Secret's
@@ -112,6 +118,9 @@ func (r *reader) Find(ctx context.Context, q providers.Query) ([]string, error) 
 		page := &metav1.PartialObjectMetadataList{}
 		if err := r.client.do(ctx, request{method: http.MethodGet, path: where, query: query, verb: "list", metadata: true}, page); err != nil {
 			return nil, fmt.Errorf("find Secrets in namespace %s: %w", r.namespace, err)
+		}
+		if !strings.HasSuffix(page.Kind, "List") {
+			return nil, fmt.Errorf("find Secrets in namespace %s: %w", r.namespace, r.client.stranger())
 		}
 		for i := range page.Items {
 			if name := page.Items[i].Name; q.Name == nil || q.Name.MatchString(name) {

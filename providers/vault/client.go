@@ -252,12 +252,20 @@ func (c *client) do(ctx context.Context, q request) (answer, error) {
 	}
 	a := answer{status: got.StatusCode, wait: retryAfter(got.Header)}
 	if err := json.Unmarshal(body, &a); err != nil && (a.status == http.StatusOK || a.status == http.StatusNotFound) {
-		return answer{}, fmt.Errorf("%w: what answers at %s with status %d is not Vault", providers.ErrUnavailable, c.address, a.status)
+		return answer{}, c.stranger(a)
+	}
+	if a.status == http.StatusNotFound && a.Errors == nil && absent(a.Data) {
+		return answer{}, c.stranger(a) // Vault has a list of errors, which may be empty, or says when it was deleted
 	}
 	if q.whole {
 		a.body = slices.Clone(body)
 	}
 	return a, nil
+}
+
+// stranger says that an answer is not from Vault.
+func (c *client) stranger(a answer) error {
+	return fmt.Errorf("%w: what answers at %s with status %d is not Vault", providers.ErrUnavailable, c.address, a.status)
 }
 
 // send has the library send q. Its raw methods give the JSON of a secret as it

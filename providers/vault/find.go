@@ -86,7 +86,7 @@ func (r *reader) list(ctx context.Context, folder string) ([]string, error) {
 	var data struct {
 		Keys []string `json:"keys"`
 	}
-	if err := json.Unmarshal(a.Data, &data); err != nil {
+	if err := json.Unmarshal(a.Data, &data); err != nil || data.Keys == nil {
 		return nil, fmt.Errorf("%w: what Vault at %s lists is no list", providers.ErrUnavailable, r.client.address)
 	}
 	return data.Keys, nil

@@ -140,6 +140,9 @@ func (r *reader) value(a answer, where location) (providers.Value, error) {
 		return providers.Value{}, err
 	}
 	data := a.Data
+	if absent(data) || data[0] != '{' {
+		return providers.Value{}, r.client.stranger(a)
+	}
 	if r.engine.versioned {
 		var secret struct {
 			Data     json.RawMessage `json:"data"`

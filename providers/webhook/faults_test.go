@@ -25,6 +25,6 @@ func TestFaults(t *testing.T) {
 			}
 			return r, providers.Ref{Path: "app"}, token
 		},
-		Hangs: 3 * time.Second,
+		Any404: true, Hangs: 3 * time.Second,
 	})
 }

@@ -226,5 +226,5 @@ func page[T any](all []T, token string, size int) (part []T, next string, err er
 	if end < len(all) {
 		next = fmt.Sprint(end)
 	}
-	return all[start:end], next, nil
+	return append([]T{}, all[start:end]...), next, nil // never null
 }
