@@ -37,6 +37,13 @@ func TLS(field string, c map[string][]byte) (*tls.Config, error) {
 	return config, nil
 }
 
+// Untrusted reports whether an error is that a server's certificate is signed
+// by nobody who is trusted, or is of another host.
+func Untrusted(err error) bool {
+	_, ok := errors.AsType[*tls.CertificateVerificationError](err)
+	return ok
+}
+
 // keyAddress is in the Secret that spec.proxySecretRef names, besides username
 // and password. They are Flux's.
 const keyAddress = "address"

@@ -48,6 +48,8 @@ func classify(r *sourcev1.GitRepository, err error, f fetching) error {
 		return reconciler.Wait(sourcev1.InvalidPathReason, later, fmt.Errorf("%s: %w", url, err))
 	case errors.Is(err, transport.ErrAuthenticationRequired), errors.Is(err, transport.ErrAuthorizationFailed), isSSHDenied(err):
 		return reconciler.Wait(reasonAuthentication, later, fmt.Errorf("%s: %s", at, denied(r)))
+	case Untrusted(err):
+		return reconciler.Wait(reasonOperation, later, fmt.Errorf("%s: the server's certificate is not trusted: put its authority into ca.crt of the Secret of spec.secretRef", at))
 	case errors.Is(err, transport.ErrRepositoryNotFound):
 		return reconciler.Wait(reasonOperation, later, fmt.Errorf("%s: there is no such repository, or the credentials do not show it: check spec.url and spec.secretRef", at))
 	case errors.Is(err, transport.ErrEmptyRemoteRepository):

@@ -1,12 +1,8 @@
 package external_test
 
 import (
-	"archive/tar"
-	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -61,23 +57,7 @@ func publish(t *testing.T) *publisher {
 // archive makes p serve a file, and returns the digest.
 func (p *publisher) archive(t *testing.T, name, content string) string {
 	t.Helper()
-	var out bytes.Buffer
-	z := gzip.NewWriter(&out)
-	w := tar.NewWriter(z)
-	err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(content)), Typeflag: tar.TypeReg})
-	if err == nil {
-		_, err = io.WriteString(w, content)
-	}
-	if err == nil {
-		err = w.Close()
-	}
-	if err == nil {
-		err = z.Close()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	data := out.Bytes()
+	data := testenv.Archive(t, map[string]string{name: content})
 	p.content.Store(&data)
 	return fmt.Sprintf("sha256:%x", sha256.Sum256(data))
 }

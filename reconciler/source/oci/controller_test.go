@@ -1,13 +1,9 @@
 package oci_test
 
 import (
-	"archive/tar"
-	"bytes"
-	"compress/gzip"
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"strings"
 	"testing"
 	"time"
@@ -210,30 +206,6 @@ func (b *bench) file(name string) (string, error) {
 	return string(data), err
 }
 
-// archive is a tar.gz of files, whatever their names are.
-func archive(t testing.TB, files map[string]string) []byte {
-	t.Helper()
-	var out bytes.Buffer
-	z := gzip.NewWriter(&out)
-	w := tar.NewWriter(z)
-	for name, content := range files {
-		err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(content)), Typeflag: tar.TypeReg})
-		if err == nil {
-			_, err = io.WriteString(w, content)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return out.Bytes()
-}
-
 // artifact is what flux push artifact makes.
 func artifact(t testing.TB, layers ...v1.Layer) v1.Image {
 	t.Helper()
@@ -247,7 +219,7 @@ func artifact(t testing.TB, layers ...v1.Layer) v1.Image {
 // push pushes files under tags and returns their digest.
 func (b *bench) push(files map[string]string, tags ...string) string {
 	b.t.Helper()
-	return b.pushImage(artifact(b.t, static.NewLayer(archive(b.t, files), layerType)), tags...)
+	return b.pushImage(artifact(b.t, static.NewLayer(testenv.Archive(b.t, files), layerType)), tags...)
 }
 
 func (b *bench) pushImage(img v1.Image, tags ...string) string {

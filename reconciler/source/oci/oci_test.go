@@ -83,8 +83,8 @@ func TestReference(t *testing.T) {
 
 func TestLayerSelector(t *testing.T) {
 	b := start(t)
-	chart := archive(t, map[string]string{"chart/Chart.yaml": "x"})
-	digest := b.pushImage(artifact(t, static.NewLayer(archive(t, map[string]string{"first": "1"}), layerType), static.NewLayer(chart, "application/x.chart")), "latest")
+	chart := testenv.Archive(t, map[string]string{"chart/Chart.yaml": "x"})
+	digest := b.pushImage(artifact(t, static.NewLayer(testenv.Archive(t, map[string]string{"first": "1"}), layerType), static.NewLayer(chart, "application/x.chart")), "latest")
 	b.create(nil)
 	b.ready("latest@" + digest)
 	if got, err := b.file("first"); got != "1" {

@@ -2,7 +2,6 @@ package oci
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -268,7 +267,7 @@ func (f *fetcher) classify(r *run, err error) error {
 		return context.DeadlineExceeded
 	case errors.Is(err, source.ErrTooLarge):
 		return fmt.Errorf("%s: %w", o.Spec.URL, err)
-	case isUntrusted(err):
+	case source.Untrusted(err):
 		return reconciler.Wait(reasonPull, later, fmt.Errorf("%s: the registry's certificate is not trusted: name a Secret with its ca.crt in spec.certSecretRef", o.Spec.URL))
 	case errors.Is(err, source.ErrPlain):
 		return reconciler.Wait(reasonPull, later, fmt.Errorf("%s: %w", o.Spec.URL, source.ErrPlain))
@@ -283,9 +282,4 @@ func (f *fetcher) classify(r *run, err error) error {
 	default:
 		return reconciler.Temporary(reasonPull, fmt.Errorf("%s: %s", o.Spec.URL, redact(err.Error(), r.State.registry)))
 	}
-}
-
-func isUntrusted(err error) bool {
-	_, ok := errors.AsType[*tls.CertificateVerificationError](err)
-	return ok
 }
