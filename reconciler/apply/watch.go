@@ -120,6 +120,14 @@ func (w *Watcher) Require(owner types.NamespacedName, targets []Target) error {
 	return nil
 }
 
+// Watches reports whether a target is watched.
+func (w *Watcher) Watches(t Target) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, ok := w.watches[t]
+	return ok
+}
+
 // start begins a watch, or adds owner to those that one serves. w.mu is held.
 func (w *Watcher) start(owner types.NamespacedName, t Target) error {
 	if set, ok := w.watches[t]; ok {

@@ -54,6 +54,8 @@ type Controller struct {
 	Plaintext Plaintext
 	// Decryption is what the platform owner says about spec.decryption.
 	Decryption decrypt.Settings
+	// Clouds are where the clouds' lists of clusters are.
+	Clouds Clouds
 
 	states  states
 	claims  claims
@@ -189,6 +191,9 @@ func (c *Controller) every(ks *kustomizev1.Kustomization) time.Duration {
 	next, st := ks.Spec.Interval.Duration, c.states.of(ks)
 	if left := st.health.left(ks.GetTimeout()); left > 0 {
 		next = min(next, left)
+	}
+	if st.blind {
+		next = min(next, glance)
 	}
 	if left := st.truce(time.Now()); left > 0 { //nolint:forbidigo // the Loop has no clock of its own
 		next = min(next, left)

@@ -75,10 +75,9 @@ func TestDependsOn(t *testing.T) {
 	}
 }
 
-func TestDefinitionsAndTheirObjectsInOneRevision(t *testing.T) {
-	b := start(t)
-	group := b.ns + ".example.org"
-	crd := `apiVersion: apiextensions.k8s.io/v1
+// widgets is the definition of a kind of its own for each test.
+func widgets(group string) string {
+	return `apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
 metadata: {name: widgets.` + group + `}
 spec:
@@ -87,10 +86,35 @@ spec:
   names: {kind: Widget, plural: widgets}
   versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]
 `
-	b.push("main@sha1:1", map[string]string{"crd.yaml": crd, "widget.yaml": "apiVersion: " + group + "/v1\nkind: Widget\nmetadata: {name: one}\nspec: {size: 3}\n"})
-	b.create("widgets", nil)
+}
+
+func widget(group string) string {
+	return "apiVersion: " + group + "/v1\nkind: Widget\nmetadata: {name: one}\nspec: {size: 3}\n"
+}
+
+func TestDefinitionsAndTheirObjectsInOneRevision(t *testing.T) {
+	b := start(t)
+	group := b.ns + ".example.org"
+	b.push("main@sha1:1", map[string]string{"crd.yaml": widgets(group), "widget.yaml": widget(group)})
+	b.create("widgets", func(s *kustomizev1.KustomizationSpec) { s.Wait = true })
 	ks := b.ready("widgets", "True/ReconciliationSucceeded")
 	if n := len(ks.Status.Inventory.Entries); n != 2 {
 		t.Errorf("inventory: %d entries, want 2", n)
 	}
+}
+
+// TestHealthCheckOfAKindThatComesLater waits for an object whose kind nobody
+// can watch when the wait begins.
+func TestHealthCheckOfAKindThatComesLater(t *testing.T) {
+	b := start(t)
+	group := b.ns + ".example.org"
+	b.push("main@sha1:1", map[string]string{"app/a.yaml": configMap("a", "one"), "widgets/crd.yaml": widgets(group), "widgets/widget.yaml": widget(group)})
+	b.create("app", func(s *kustomizev1.KustomizationSpec) {
+		s.Path = "app"
+		s.HealthChecks = []meta.NamespacedObjectKindReference{{APIVersion: group + "/v1", Kind: "Widget", Namespace: b.ns, Name: "one"}}
+	})
+	b.ready("app", "Unknown/Progressing")
+	b.create("widgets", func(s *kustomizev1.KustomizationSpec) { s.Path = "widgets" })
+	b.ready("widgets", "True/ReconciliationSucceeded")
+	b.ready("app", "True/ReconciliationSucceeded")
 }

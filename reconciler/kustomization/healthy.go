@@ -79,7 +79,11 @@ func (r *run) healthy(objects []plan.Object) error {
 		r.succeeded(true)
 		return nil
 	}
-	return r.progressing(objects, h.left(timeout))
+	after := h.left(timeout)
+	if r.state.blind {
+		after = min(after, glance)
+	}
+	return r.progressing(objects, after)
 }
 
 // unwell returns the first object that is not as it should be, failed ones

@@ -27,6 +27,7 @@ type state struct {
 	attempt  attempt
 	asked    string // the last request for a run
 	kept     string // what was said of a source that has nothing
+	blind    bool   // not all that is applied, or waited for, is watched
 }
 
 // attempt is the work on one revision and spec, in as many runs as it takes.

@@ -50,6 +50,13 @@ func (r *run) sync(ctx context.Context) error {
 	if err := r.stages(ctx, p.Stages); err != nil {
 		return err
 	}
+	if r.state.blind {
+		// A kind that has been served since: without a watch nobody would tell
+		// of its objects.
+		if err := r.watch(objects); err != nil {
+			return r.failed(err)
+		}
+	}
 	r.state.attempt.waiting = time.Time{}
 	if err := r.prune(ctx, p); err != nil {
 		return err
@@ -128,15 +135,23 @@ func (a applied) drifted(live apply.Observed, there bool) bool {
 }
 
 // watch requires the watches that see the objects and what else spec.healthChecks
-// names. Kinds that are not served yet are watched when they are applied.
+// names. A kind that is not served, yet or at the moment, cannot be watched
+// anew: the run is blind for it, and comes back by itself.
 func (r *run) watch(objects []plan.Object) error {
 	seen := map[apply.Target]bool{}
 	var targets []apply.Target
+	r.state.blind = false
 	need := func(t apply.Target) {
-		if _, _, err := r.client.Resource(t.Kind.GroupKind(), t.Kind.Version); err == nil && !seen[t] {
-			seen[t] = true
-			targets = append(targets, t)
+		if seen[t] {
+			return
 		}
+		seen[t] = true
+		_, _, err := r.client.Resource(t.Kind.GroupKind(), t.Kind.Version)
+		if err == nil || errors.Is(err, apply.ErrUnserved) && r.watcher.Watches(t) {
+			targets = append(targets, t)
+			return
+		}
+		r.state.blind = true
 	}
 	for _, o := range objects {
 		need(r.target(r.ks, o))
@@ -146,6 +161,9 @@ func (r *run) watch(objects []plan.Object) error {
 	}
 	return r.watcher.Require(key(r.ks), targets)
 }
+
+// glance is when a run looks again that has objects which nothing watches.
+const glance = 5 * time.Second
 
 // failed classifies an error of the API server: one that says no will say so
 // again, until something is changed; any other may pass.
