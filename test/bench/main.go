@@ -22,6 +22,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lockstep-dev/lockstep/test/stage"
+	"github.com/lockstep-dev/lockstep/test/testenv"
 )
 
 // scenarios are what can be measured.
@@ -46,6 +47,7 @@ var scenarios = map[string]func(ctx context.Context, b *bench) error{
 	"reseal":        resealFiles,
 
 	"seal-create":  sealCreate,
+	"seal-floor":   sealFloor,
 	"seal-memory":  sealMemory,
 	"seal-open":    sealOpen,
 	"seal-restart": sealRestart,
@@ -88,7 +90,9 @@ func root() *cobra.Command {
 	return cmd
 }
 
-func names() []string { return slices.Sorted(maps.Keys(scenarios)) }
+func names() []string {
+	return slices.Sorted(slices.Values(append(slices.Collect(maps.Keys(scenarios)), besideScenario)))
+}
 
 type options struct {
 	size, runs        int
@@ -100,7 +104,8 @@ type options struct {
 type bench struct {
 	*stage.Stage
 	options
-	result result
+	result  result
+	besides []*testenv.Controller // that work with the stage's
 }
 
 // result is the JSON object. Times are in seconds.
@@ -144,25 +149,43 @@ func (r result) MarshalJSON() ([]byte, error) {
 }
 
 func run(ctx context.Context, out io.Writer, scenario string, o options) error {
-	if pure[scenario] {
-		b := &bench{options: o, result: result{Scenario: scenario, Size: o.size, Runs: o.runs, More: map[string]any{}}}
-		if err := scenarios[scenario](ctx, b); err != nil {
-			return err
-		}
-		return json.NewEncoder(out).Encode(b.result)
+	if scenario == besideScenario {
+		return beside(ctx, out, o)
 	}
-	s, err := stage.Start(ctx, stage.Options{WithoutAWS: !inAWS[scenario], Audit: true, Shell: o.controller, Progress: os.Stderr,
-		Started: func(what string, took time.Duration) {
-			fmt.Fprintf(os.Stderr, "%6.1f s  %s\n", took.Seconds(), what)
-		}})
+	measured, err := measure(ctx, scenario, o)
 	if err != nil {
 		return err
 	}
+	return json.NewEncoder(out).Encode(measured)
+}
+
+// measure plays a scenario on a stage of its own.
+func measure(ctx context.Context, scenario string, o options) (result, error) {
+	if pure[scenario] {
+		b := newBench(nil, scenario, o)
+		err := scenarios[scenario](ctx, b)
+		return b.result, err
+	}
+	s, err := start(ctx, scenario, o)
+	if err != nil {
+		return result{}, err
+	}
 	defer s.Stop()
-	b := &bench{Stage: s, options: o, result: result{Scenario: scenario, Size: o.size, Runs: o.runs, More: map[string]any{}}}
+	b := newBench(s, scenario, o)
 	if err := scenarios[scenario](ctx, b); err != nil {
 		fmt.Fprint(os.Stderr, s.Controller.Tail(20))
-		return err
+		return result{}, err
 	}
-	return json.NewEncoder(out).Encode(b.result)
+	return b.result, nil
+}
+
+func newBench(s *stage.Stage, scenario string, o options) *bench {
+	return &bench{Stage: s, options: o, result: result{Scenario: scenario, Size: o.size, Runs: o.runs, More: map[string]any{}}}
+}
+
+func start(ctx context.Context, scenario string, o options) (*stage.Stage, error) {
+	return stage.Start(ctx, stage.Options{WithoutAWS: !inAWS[scenario], Audit: true, Shell: o.controller, Progress: os.Stderr,
+		Started: func(what string, took time.Duration) {
+			fmt.Fprintf(os.Stderr, "%6.1f s  %s\n", took.Seconds(), what)
+		}})
 }

@@ -29,7 +29,7 @@ func sealRestart(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	if err := b.createSealed(ctx, newest, 0); err != nil {
+	if err := b.createSealed(ctx, envelope1(newest), 0); err != nil {
 		return err
 	}
 	time.Sleep(2 * time.Second) // the last status is written
