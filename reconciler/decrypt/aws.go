@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"regexp"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -18,7 +19,7 @@ import (
 var keyARN = regexp.MustCompile(`^arn:aws[a-z-]*:kms:([a-z0-9-]{1,30}):[0-9]{12}:(?:key|alias)/[A-Za-z0-9/_-]+$`)
 
 // sessionName is what roles are assumed as.
-const sessionName = "lockstep-sops"
+const sessionName = "lockstep"
 
 // openKMS has AWS KMS decrypt a data key. The region comes from the key's ARN;
 // a role that the file names is assumed with the credentials at hand.
@@ -36,13 +37,13 @@ func (s *service) openKMS(k *keyservice.KmsKey, ciphertext []byte) ([]byte, erro
 		return nil, errMalformed
 	}
 	if role := k.GetRole(); role != "" {
-		keys = stscreds.NewAssumeRoleProvider(s.sts(m[1], keys), role, func(o *stscreds.AssumeRoleOptions) { o.RoleSessionName = sessionName })
+		keys = stscreds.NewAssumeRoleProvider(s.Settings.sts(m[1], keys), role, func(o *stscreds.AssumeRoleOptions) { o.RoleSessionName = sessionName })
 	}
-	client := kms.New(kms.Options{Region: m[1], Credentials: keys, BaseEndpoint: endpoint(s.Settings.KMS), HTTPClient: s.Settings.client(), RetryMaxAttempts: 2})
+	client := kms.New(kms.Options{Region: m[1], Credentials: keys, BaseEndpoint: endpoint(s.Settings.KMS), HTTPClient: s.Settings.Client(), RetryMaxAttempts: 2})
 	return s.request("kms."+m[1], func(ctx context.Context) ([]byte, error) {
 		out, err := client.Decrypt(ctx, &kms.DecryptInput{KeyId: aws.String(k.GetArn()), CiphertextBlob: raw, EncryptionContext: k.GetContext()})
 		if err != nil {
-			return nil, awsError(err)
+			return nil, AWSError(err)
 		}
 		return out.Plaintext, nil
 	})
@@ -58,16 +59,22 @@ func (s *service) awsCredentials(region string) (aws.CredentialsProvider, error)
 	if id == nil {
 		return nil, errNone
 	}
+	return s.Settings.AWS(s.ctx, id, region)
+}
+
+// AWS returns the credentials of the role that AWS gives to a ServiceAccount.
+// They are fetched while ctx lives.
+func (s *Settings) AWS(ctx context.Context, id *Identity, region string) (aws.CredentialsProvider, error) {
 	role := id.Annotations["eks.amazonaws.com/role-arn"]
 	if role == "" {
-		return nil, errors.New("the ServiceAccount of spec.decryption.serviceAccountName has no annotation eks.amazonaws.com/role-arn")
+		return nil, fmt.Errorf("ServiceAccount %s has no annotation eks.amazonaws.com/role-arn", id.Name)
 	}
-	return stscreds.NewWebIdentityRoleProvider(s.sts(region, aws.AnonymousCredentials{}), role, webToken{s.ctx, id},
+	return stscreds.NewWebIdentityRoleProvider(s.sts(region, aws.AnonymousCredentials{}), role, webToken{ctx, id},
 		func(o *stscreds.WebIdentityRoleOptions) { o.RoleSessionName = sessionName }), nil
 }
 
-func (s *service) sts(region string, keys aws.CredentialsProvider) *sts.Client {
-	return sts.New(sts.Options{Region: region, Credentials: keys, BaseEndpoint: endpoint(s.Settings.STS), HTTPClient: s.Settings.client(), RetryMaxAttempts: 2})
+func (s *Settings) sts(region string, keys aws.CredentialsProvider) *sts.Client {
+	return sts.New(sts.Options{Region: region, Credentials: keys, BaseEndpoint: endpoint(s.STS), HTTPClient: s.Client(), RetryMaxAttempts: 2})
 }
 
 // webToken gives STS a token of the ServiceAccount.
@@ -89,8 +96,8 @@ func endpoint(url string) *string {
 	return &url
 }
 
-// awsError names the class of an error of AWS: its text can hold tokens.
-func awsError(err error) error {
+// AWSError names the class of an error of AWS: its text can hold tokens.
+func AWSError(err error) error {
 	if e, ok := errors.AsType[smithy.APIError](err); ok {
 		return errors.New("AWS refuses: " + e.ErrorCode())
 	}

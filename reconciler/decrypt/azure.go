@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -76,7 +77,7 @@ func (s *service) openAzure(k *keyservice.AzureKeyVaultKey, ciphertext []byte) (
 			Value string `json:"value"`
 		}
 		err = post(ctx, question{
-			s.Settings.client(), base.JoinPath("keys", k.GetName(), k.GetVersion(), "decrypt").String() + "?api-version=7.4",
+			s.Settings.Client(), base.JoinPath("keys", k.GetName(), k.GetVersion(), "decrypt").String() + "?api-version=7.4",
 			http.Header{"Authorization": {"Bearer " + token}}, map[string]string{"alg": "RSA-OAEP-256", "value": string(ciphertext)},
 		}, &out)
 		if err != nil {
@@ -114,7 +115,7 @@ func (s *service) azureToken(ctx context.Context, scope string) (string, error) 
 	}
 	token, err := c.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{scope}})
 	if err != nil {
-		return "", errors.New("Azure gives no token for the credentials") //nolint:staticcheck // ST1005: a name
+		return "", errors.New("Azure gives no token for the credentials")
 	}
 	return token.Token, nil
 }
@@ -124,11 +125,14 @@ func (s *service) azureToken(ctx context.Context, scope string) (string, error) 
 //
 //nolint:wrapcheck // azureToken tells no more than that there is no token
 func (s *service) azureCredential() (azcore.TokenCredential, error) {
-	options := azcore.ClientOptions{Transport: s.Settings.client(), Retry: policy.RetryOptions{MaxRetries: 1}}
 	id := s.Keys.azure
-	if id == nil {
-		return s.azureFederated(options)
+	if id == nil && s.Keys.Identity == nil {
+		return nil, errNone
 	}
+	if id == nil {
+		return s.Settings.Azure(s.Keys.Identity)
+	}
+	options := s.Settings.azure()
 	if id.AuthorityHost != "" {
 		options.Cloud = cloud.Configuration{ActiveDirectoryAuthorityHost: id.AuthorityHost}
 	}
@@ -144,15 +148,23 @@ func (s *service) azureCredential() (azcore.TokenCredential, error) {
 		&azidentity.ClientCertificateCredentialOptions{ClientOptions: options, SendCertificateChain: id.ClientCertificateSendChain, DisableInstanceDiscovery: id.AuthorityHost != ""})
 }
 
-func (s *service) azureFederated(options azcore.ClientOptions) (azcore.TokenCredential, error) {
-	id := s.Keys.Identity
-	if id == nil {
-		return nil, errNone
-	}
+func (s *Settings) azure() azcore.ClientOptions {
+	return azcore.ClientOptions{Transport: s.Client(), Retry: policy.RetryOptions{MaxRetries: 1}}
+}
+
+// Azure returns what gives tokens of the application or managed identity that
+// Azure gives to a ServiceAccount.
+func (s *Settings) Azure(id *Identity) (azcore.TokenCredential, error) {
 	tenant, client := id.Annotations["azure.workload.identity/tenant-id"], id.Annotations["azure.workload.identity/client-id"]
 	if tenant == "" || client == "" {
-		return nil, errors.New("the ServiceAccount of spec.decryption.serviceAccountName lacks the annotations azure.workload.identity/tenant-id and client-id")
+		return nil, fmt.Errorf("ServiceAccount %s lacks the annotations azure.workload.identity/tenant-id and client-id", id.Name)
 	}
 	assertion := func(ctx context.Context) (string, error) { return id.Token(ctx, "api://AzureADTokenExchange") }
-	return azidentity.NewClientAssertionCredential(tenant, client, assertion, &azidentity.ClientAssertionCredentialOptions{ClientOptions: options}) //nolint:wrapcheck // as above
+	options := s.azure()
+	if s.AzureLogin != "" {
+		options.Cloud = cloud.Configuration{ActiveDirectoryAuthorityHost: s.AzureLogin}
+	}
+	//nolint:wrapcheck // as above
+	return azidentity.NewClientAssertionCredential(tenant, client, assertion,
+		&azidentity.ClientAssertionCredentialOptions{ClientOptions: options, DisableInstanceDiscovery: s.AzureLogin != ""})
 }

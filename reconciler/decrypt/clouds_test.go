@@ -75,7 +75,7 @@ func startCloud(t *testing.T) *cloud {
 }
 
 func (c *cloud) settings() *decrypt.Settings {
-	return &decrypt.Settings{HTTP: c.Client(), KMS: c.URL + "/kms", STS: c.URL + "/sts", GoogleKMS: c.URL + "/google", GoogleSTS: c.URL + "/googlests", KeyVault: c.URL + "/vault"}
+	return &decrypt.Settings{HTTP: c.Client(), KMS: c.URL + "/kms", STS: c.URL + "/sts", GoogleKMS: c.URL + "/google", GoogleSTS: c.URL + "/googlests", AzureLogin: c.URL, KeyVault: c.URL + "/vault"}
 }
 
 func answer(w http.ResponseWriter, status int, v any) {
@@ -201,10 +201,12 @@ func (c *cloud) discovery(w http.ResponseWriter, _ *http.Request) {
 
 func (c *cloud) azureToken(w http.ResponseWriter, r *http.Request) {
 	_ = r.ParseForm() // what is not there is empty
-	if r.Form.Get("client_secret") != "azure-client-secret" || r.Form.Get("client_id") != "client" || !strings.HasPrefix(r.Form.Get("scope"), "https://vault.azure.net/.default") {
+	known := r.Form.Get("client_secret") == "azure-client-secret" || r.Form.Get("client_assertion") == "token-for:api://AzureADTokenExchange"
+	if !known || r.Form.Get("client_id") != "client" || !strings.HasPrefix(r.Form.Get("scope"), "https://vault.azure.net/.default") {
 		answer(w, http.StatusUnauthorized, map[string]string{"error": "invalid_client"})
 		return
 	}
+	c.exchanged = append(c.exchanged, r.Form.Get("client_assertion"))
 	answer(w, http.StatusOK, map[string]any{"access_token": "azure-token", "token_type": "Bearer", "expires_in": 3600})
 }
 
@@ -313,6 +315,7 @@ func TestWorkloadIdentity(t *testing.T) {
 	for name, annotations := range map[string]map[string]string{
 		"aws":    {"eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/sops"},
 		"google": {"gcp.auth.fluxcd.io/workload-identity-provider": "projects/1/locations/global/workloadIdentityPools/p/providers/q"},
+		"azure":  {"azure.workload.identity/tenant-id": "tenant", "azure.workload.identity/client-id": "client"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			keys := &decrypt.Keys{Identity: &decrypt.Identity{Annotations: annotations, Token: func(_ context.Context, audience string) (string, error) {
@@ -320,6 +323,9 @@ func TestWorkloadIdentity(t *testing.T) {
 			}}}
 			if _, err := decrypt.New(t.Context(), keys, c.settings()).Open("s.yaml", files[name]); err != nil {
 				t.Fatal(err)
+			}
+			if len(c.exchanged) == 0 {
+				t.Fatal("the cloud was given no token of the account")
 			}
 			if last := c.exchanged[len(c.exchanged)-1]; !strings.Contains(last, "token-for:") {
 				t.Errorf("the cloud got %q", last)

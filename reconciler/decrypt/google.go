@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
@@ -38,7 +39,7 @@ func (s *service) openGoogle(k *keyservice.GcpKmsKey, ciphertext []byte) ([]byte
 			Plaintext string `json:"plaintext"`
 		}
 		err = post(ctx, question{
-			s.Settings.client(), or(s.Settings.GoogleKMS, googleKMS) + "/v1/" + k.GetResourceId() + ":decrypt",
+			s.Settings.Client(), or(s.Settings.GoogleKMS, googleKMS) + "/v1/" + k.GetResourceId() + ":decrypt",
 			http.Header{"Authorization": {"Bearer " + token}}, map[string]string{"ciphertext": string(ciphertext)},
 		}, &out)
 		if err != nil {
@@ -74,17 +75,21 @@ const (
 	googleAccount  = "iam.gke.io/gcp-service-account"
 )
 
-// googleExchange trades a token of the ServiceAccount for one of Google's, and
-// that for one of the Google service account that it stands for, if any.
-// Source: https://cloud.google.com/iam/docs/reference/sts/rest/v1/TopLevel/token
 func (s *service) googleExchange(ctx context.Context) (string, error) {
-	id := s.Keys.Identity
-	if id == nil {
+	if s.Keys.Identity == nil {
 		return "", errNone
 	}
+	return s.Settings.Google(ctx, s.Keys.Identity)
+}
+
+// Google trades a token of the ServiceAccount for one of Google's, and that
+// for one of the Google service account that it stands for, if any. Either
+// lives for an hour.
+// Source: https://cloud.google.com/iam/docs/reference/sts/rest/v1/TopLevel/token
+func (s *Settings) Google(ctx context.Context, id *Identity) (string, error) {
 	provider := id.Annotations[googleProvider]
 	if provider == "" {
-		return "", errors.New("the ServiceAccount of spec.decryption.serviceAccountName has no annotation " + googleProvider)
+		return "", fmt.Errorf("ServiceAccount %s has no annotation %s", id.Name, googleProvider)
 	}
 	audience := "//iam.googleapis.com/" + strings.TrimPrefix(provider, "//iam.googleapis.com/")
 	own, err := id.Token(ctx, "https:"+audience)
@@ -94,7 +99,7 @@ func (s *service) googleExchange(ctx context.Context) (string, error) {
 	var traded struct {
 		Token string `json:"access_token"`
 	}
-	err = post(ctx, question{s.Settings.client(), or(s.Settings.GoogleSTS, googleSTS) + "/v1/token", http.Header{}, map[string]string{ //nolint:gosec // G101: names, no credentials
+	err = post(ctx, question{s.Client(), or(s.GoogleSTS, googleSTS) + "/v1/token", http.Header{}, map[string]string{ //nolint:gosec // G101: names, no credentials
 		"audience": audience, "scope": googleScope, "subjectToken": own,
 		"grantType":          "urn:ietf:params:oauth:grant-type:token-exchange",
 		"requestedTokenType": "urn:ietf:params:oauth:token-type:access_token",
@@ -111,7 +116,7 @@ func (s *service) googleExchange(ctx context.Context) (string, error) {
 		Token string `json:"accessToken"`
 	}
 	err = post(ctx, question{
-		s.Settings.client(), or(s.Settings.GoogleIAM, googleIAM) + "/v1/projects/-/serviceAccounts/" + email + ":generateAccessToken",
+		s.Client(), or(s.GoogleIAM, googleIAM) + "/v1/projects/-/serviceAccounts/" + email + ":generateAccessToken",
 		http.Header{"Authorization": {"Bearer " + traded.Token}}, map[string]any{"scope": []string{googleScope}},
 	}, &out)
 	return out.Token, err

@@ -43,6 +43,7 @@ type Keys struct {
 
 // Identity is a ServiceAccount of the cluster that a cloud trusts.
 type Identity struct {
+	Name        string // NAMESPACE/NAME
 	Annotations map[string]string
 	// Token makes a token of the account for an audience.
 	Token func(ctx context.Context, audience string) (string, error)

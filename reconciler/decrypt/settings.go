@@ -26,9 +26,10 @@ type Settings struct {
 
 	// HTTP makes all requests. Nil is a client of our own.
 	HTTP *http.Client
-	// KMS, STS, GoogleKMS, GoogleSTS, GoogleIAM and KeyVault are URLs to use in
-	// place of those of AWS, Google and Azure: a private endpoint, or a test.
-	KMS, STS, GoogleKMS, GoogleSTS, GoogleIAM, KeyVault string
+	// KMS, STS, GoogleKMS, GoogleSTS, GoogleIAM, KeyVault and AzureLogin are
+	// URLs to use in place of those of AWS, Google and Azure: a private
+	// endpoint, or a test.
+	KMS, STS, GoogleKMS, GoogleSTS, GoogleIAM, KeyVault, AzureLogin string
 }
 
 // ParseVaults reads a list of addresses with commas between them.
@@ -69,9 +70,9 @@ func (s *Settings) allowed(address *url.URL) bool {
 	return false
 }
 
-// client is what requests go through. It follows no redirect, which would take
+// Client is what requests go through. It follows no redirect, which would take
 // a token to somewhere else.
-func (s *Settings) client() *http.Client {
+func (s *Settings) Client() *http.Client {
 	c := &http.Client{}
 	if s.HTTP != nil {
 		*c = *s.HTTP

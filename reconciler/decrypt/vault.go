@@ -55,7 +55,7 @@ func (s *service) openVault(k *keyservice.VaultKey, ciphertext []byte) ([]byte, 
 
 // vaultClient trusts the authority that the Secret names, beside the system's.
 func (s *service) vaultClient() *http.Client {
-	client := s.Settings.client()
+	client := s.Settings.Client()
 	if s.Keys.ca == nil {
 		return client
 	}

@@ -123,7 +123,7 @@ func (c *Controller) config(ctx context.Context, ks *kustomizev1.Kustomization, 
 		return nil, fmt.Errorf("read it: %w", err)
 	}
 	if from.kind == "ConfigMap" {
-		return c.identityConfig(ks, data)
+		return c.identityConfig(ctx, ks, data)
 	}
 	raw := data["value"]
 	switch {
@@ -177,4 +177,14 @@ func parseKubeConfig(raw string) (*rest.Config, error) {
 		return nil, errors.New("the kubeconfig cannot be used: see its current-context, cluster and user")
 	}
 	return made, nil
+}
+
+// clusterIn returns the cluster of a kubeconfig's current context; nil if it
+// leads to none.
+func clusterIn(raw []byte) *clientcmdapi.Cluster {
+	config, err := clientcmd.Load(raw)
+	if err != nil || config.Contexts[config.CurrentContext] == nil {
+		return nil
+	}
+	return config.Clusters[config.Contexts[config.CurrentContext].Cluster]
 }

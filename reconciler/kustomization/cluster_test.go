@@ -97,7 +97,7 @@ func TestKubeConfigByIdentity(t *testing.T) {
 		want   string
 		change map[string]string
 	}{
-		{`provider "aws"`, map[string]string{"provider": "aws"}},
+		{`provider "acme"`, map[string]string{"provider": "acme"}},
 		{"address", map[string]string{"address": "http://127.0.0.1:1"}},
 		{"serviceAccountName is missing", map[string]string{"serviceAccountName": ""}},
 		{`serviceaccounts "far" not found`, nil},

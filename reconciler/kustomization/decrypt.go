@@ -39,9 +39,9 @@ func (r *run) opener(ctx context.Context) (*decrypt.Opener, error) {
 		}
 	}
 	if d.ServiceAccountName != "" {
-		identity, err := r.identity(ctx, d.ServiceAccountName)
+		identity, err := r.identity(ctx, r.ks.Namespace, d.ServiceAccountName)
 		if err != nil {
-			return nil, retry(r.ks, meta.BuildFailedReason, err)
+			return nil, retry(r.ks, meta.BuildFailedReason, fmt.Errorf("spec.decryption.serviceAccountName: %w", err))
 		}
 		keys.Identity = identity
 	}
@@ -50,22 +50,24 @@ func (r *run) opener(ctx context.Context) (*decrypt.Opener, error) {
 	return o, nil
 }
 
-// identity is a ServiceAccount of the Kustomization's own namespace.
-func (r *run) identity(ctx context.Context, name string) (*decrypt.Identity, error) {
-	self, err := r.Clients.For(apply.Account{})
+// identity is a ServiceAccount of the Kustomization's own namespace, for a cloud
+// that trusts it.
+func (c *Controller) identity(ctx context.Context, namespace, name string) (*decrypt.Identity, error) {
+	self, err := c.Clients.For(apply.Account{})
 	if err != nil {
 		return nil, err
 	}
-	annotations, err := self.ServiceAccount(ctx, r.ks.Namespace, name)
+	annotations, err := self.ServiceAccount(ctx, namespace, name)
 	if err != nil {
-		return nil, fmt.Errorf("spec.decryption.serviceAccountName: read ServiceAccount %s/%s: %w", r.ks.Namespace, name, err)
+		return nil, fmt.Errorf("read ServiceAccount %s/%s: %w", namespace, name, err)
 	}
 	return &decrypt.Identity{
+		Name:        namespace + "/" + name,
 		Annotations: annotations,
 		Token: func(ctx context.Context, audience string) (string, error) {
-			token, _, err := self.Token(ctx, r.ks.Namespace, name, []string{audience}, tokenSeconds)
+			token, _, err := self.Token(ctx, namespace, name, []string{audience}, tokenSeconds)
 			if err != nil {
-				return "", fmt.Errorf("make a token of ServiceAccount %s/%s: %w", r.ks.Namespace, name, err)
+				return "", fmt.Errorf("make a token of ServiceAccount %s/%s: %w", namespace, name, err)
 			}
 			return token, nil
 		},

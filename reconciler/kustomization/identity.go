@@ -10,6 +10,7 @@ import (
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
 	"github.com/lockstep-dev/lockstep/reconciler/apply"
@@ -22,17 +23,21 @@ const clusterTokenSeconds = 3600
 // identityConfig is the way to a cluster that trusts tokens of a
 // ServiceAccount of this one. The controller's own tokens go to no other
 // cluster.
-func (c *Controller) identityConfig(ks *kustomizev1.Kustomization, data map[string]string) (*rest.Config, error) {
-	if p := data[meta.KubeConfigKeyProvider]; p != "generic" {
-		return nil, fmt.Errorf("provider %q is not supported: use generic, with a cluster that trusts this one's tokens", p)
+func (c *Controller) identityConfig(ctx context.Context, ks *kustomizev1.Kustomization, data map[string]string) (*rest.Config, error) {
+	provider, address := data[meta.KubeConfigKeyProvider], data[meta.KubeConfigKeyAddress]
+	cloud, ok := clouds[provider]
+	if !ok && provider != "generic" {
+		return nil, fmt.Errorf("provider %q is not known: use aws, azure, gcp, or generic for a cluster that trusts this one's tokens", provider)
 	}
-	address := data[meta.KubeConfigKeyAddress]
-	if !strings.HasPrefix(address, "https://") {
+	if !strings.HasPrefix(address, "https://") && (address != "" || !ok) {
 		return nil, fmt.Errorf("address %q: must begin with https://", address)
 	}
 	account := or(data[meta.KubeConfigKeyServiceAccountName], c.DefaultServiceAccount)
 	if account == "" {
-		return nil, fmt.Errorf("serviceAccountName is missing: name a ServiceAccount of namespace %s whose token the cluster trusts", ks.Namespace)
+		return nil, fmt.Errorf("serviceAccountName is missing: name a ServiceAccount of namespace %s that the cluster, or its cloud, trusts", ks.Namespace)
+	}
+	if ok {
+		return c.cloudConfig(ctx, cloud, types.NamespacedName{Namespace: ks.Namespace, Name: account}, data)
 	}
 	audiences := strings.Fields(data[meta.KubeConfigKeyAudiences])
 	if len(audiences) == 0 {
@@ -42,12 +47,17 @@ func (c *Controller) identityConfig(ks *kustomizev1.Kustomization, data map[stri
 	if err != nil {
 		return nil, err
 	}
-	token := &tokens{make: func(ctx context.Context) (string, time.Time, error) {
+	return withToken(address, []byte(data[meta.KubeConfigKeyCACert]), func(ctx context.Context) (string, time.Time, error) {
 		return self.Token(ctx, ks.Namespace, account, audiences, clusterTokenSeconds)
-	}}
-	config := &rest.Config{Host: address, TLSClientConfig: rest.TLSClientConfig{CAData: []byte(data[meta.KubeConfigKeyCACert])}}
+	}), nil
+}
+
+// withToken is the way to a cluster that takes tokens that do not live long.
+func withToken(address string, ca []byte, fresh func(context.Context) (string, time.Time, error)) *rest.Config {
+	config := &rest.Config{Host: address, TLSClientConfig: rest.TLSClientConfig{CAData: ca}}
+	token := &tokens{make: fresh}
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return bearer{token, next} })
-	return config, nil
+	return config
 }
 
 // tokens keeps the newest token of an account.
