@@ -146,10 +146,7 @@ func (s *secrets) Find(ctx context.Context, q providers.Query) ([]string, error)
 	in := &secretsmanager.ListSecretsInput{MaxResults: aws.Int32(100), Filters: filters(s.prefix+q.Path, q.Tags)}
 	var found []string
 	for {
-		out, err := send(ctx, s.account, s.client.ListSecrets, in)
-		if err == nil && out.SecretList == nil {
-			err = s.noList()
-		}
+		out, err := s.list(ctx, in)
 		if err != nil {
 			return nil, fmt.Errorf("find secrets: %w", err)
 		}
@@ -165,6 +162,14 @@ func (s *secrets) Find(ctx context.Context, q providers.Query) ([]string, error)
 		}
 		in.NextToken = out.NextToken
 	}
+}
+
+func (s *secrets) list(ctx context.Context, in *secretsmanager.ListSecretsInput) (*secretsmanager.ListSecretsOutput, error) {
+	out, err := send(ctx, s.account, s.client.ListSecrets, in)
+	if err == nil && out.SecretList == nil {
+		return nil, s.noList()
+	}
+	return out, err
 }
 
 // filters narrow a list down. Key and value of a tag may be those of two tags,

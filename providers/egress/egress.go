@@ -75,21 +75,28 @@ type Options struct {
 	Certificates []tls.Certificate // of the client
 	LinkLocal    bool              // whether link-local and metadata addresses may be connected to
 	Timeout      time.Duration     // of a whole request
+	// Single says that there is one connection at a time, of HTTP/1.1: for what
+	// belongs to a connection and not to a request.
+	Single bool
 }
 
 // Client returns a client that follows no redirect, as one would carry
 // credentials to whom the server names, and uses no proxy of the environment.
 func Client(o Options) *http.Client {
+	wire := &http.Transport{
+		DialContext:         Dial(o.LinkLocal),
+		TLSClientConfig:     &tls.Config{RootCAs: o.Roots, Certificates: o.Certificates, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout: dialTimeout,
+		ForceAttemptHTTP2:   !o.Single,
+		MaxIdleConnsPerHost: 8,
+		IdleConnTimeout:     90 * time.Second,
+	}
+	if o.Single {
+		wire.MaxConnsPerHost = 1
+	}
 	return &http.Client{
-		Timeout: o.Timeout,
-		Transport: &http.Transport{
-			DialContext:         Dial(o.LinkLocal),
-			TLSClientConfig:     &tls.Config{RootCAs: o.Roots, Certificates: o.Certificates, MinVersion: tls.VersionTLS12},
-			TLSHandshakeTimeout: dialTimeout,
-			ForceAttemptHTTP2:   true,
-			MaxIdleConnsPerHost: 8,
-			IdleConnTimeout:     90 * time.Second,
-		},
+		Timeout:       o.Timeout,
+		Transport:     wire,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }

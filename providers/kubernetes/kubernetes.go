@@ -115,12 +115,9 @@ func (r *reader) Find(ctx context.Context, q providers.Query) ([]string, error) 
 	}
 	var found []string
 	for {
-		page := &metav1.PartialObjectMetadataList{}
-		if err := r.client.do(ctx, request{method: http.MethodGet, path: where, query: query, verb: "list", metadata: true}, page); err != nil {
+		page, err := r.list(ctx, where, query)
+		if err != nil {
 			return nil, fmt.Errorf("find Secrets in namespace %s: %w", r.namespace, err)
-		}
-		if !strings.HasSuffix(page.Kind, "List") {
-			return nil, fmt.Errorf("find Secrets in namespace %s: %w", r.namespace, r.client.stranger())
 		}
 		for i := range page.Items {
 			if name := page.Items[i].Name; q.Name == nil || q.Name.MatchString(name) {
@@ -133,6 +130,17 @@ func (r *reader) Find(ctx context.Context, q providers.Query) ([]string, error) 
 		}
 		query.Set("continue", page.Continue)
 	}
+}
+
+func (r *reader) list(ctx context.Context, where string, query url.Values) (*metav1.PartialObjectMetadataList, error) {
+	page := &metav1.PartialObjectMetadataList{}
+	if err := r.client.do(ctx, request{method: http.MethodGet, path: where, query: query, verb: "list", metadata: true}, page); err != nil {
+		return nil, err
+	}
+	if !strings.HasSuffix(page.Kind, "List") {
+		return nil, r.client.stranger() // it must not pass for a list that is empty
+	}
+	return page, nil
 }
 
 // Metadata implements providers.MetadataReader: labels and annotations.

@@ -88,6 +88,12 @@ func (n *noted) CA(ctx context.Context, ref esv1.CAProvider) ([]byte, error) {
 	return n.References.CA(ctx, ref)
 }
 
+// asUser logs in as a user of Windows.
+func asUser(user, password string) conformance.Change {
+	return conformance.Change{"headers": map[string]string{},
+		"auth.ntlm.usernameSecret": map[string]string{"name": "w", "key": user}, "auth.ntlm.passwordSecret": map[string]string{"name": "w", "key": password}}
+}
+
 // TestFields is the inventory of spec.provider.webhook.
 func TestFields(t *testing.T) {
 	var mu sync.Mutex // a server may still be at a request that its client has given up
@@ -117,6 +123,9 @@ func TestFields(t *testing.T) {
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: here.Certificate().Raw})
 	refs := references()
 	refs.Authority = ca
+	for _, key := range []string{"user", "password", "other"} {
+		refs.Set("w", key, key)
+	}
 	base := settings(here.URL)
 	base["caProvider"] = map[string]string{"type": "ConfigMap", "name": "ca", "key": "ca.crt"}
 	conformance.Fields{
@@ -139,11 +148,9 @@ func TestFields(t *testing.T) {
 			"method": {"method": "POST"}, "url": {"url": there.URL + "/other"}, "body": {"body": "key={{ .remoteRef.key }}"},
 			"headers": {"headers": map[string]string{"X": "y"}}, "timeout": {"url": here.URL + "/hang", "timeout": "50ms"},
 			"result.jsonPath": {"result.jsonPath": "$.a"}, "caBundle": {"caBundle": base64.StdEncoding.EncodeToString(ca)},
-			"caProvider": {"caProvider": map[string]string{"type": "Secret", "name": "ca", "key": "ca.crt"}},
-			"secrets":    {"secrets": []map[string]any{{"name": "more", "secretRef": map[string]string{"name": "s"}}}, "headers": map[string]string{"X": "{{ .more.token }}"}},
-		},
-		Refused: map[string]conformance.Change{
-			"auth.ntlm.usernameSecret": {"auth.ntlm.usernameSecret": map[string]string{"name": "s"}}, "auth.ntlm.passwordSecret": {"auth.ntlm.passwordSecret": map[string]string{"name": "s"}},
+			"caProvider":               {"caProvider": map[string]string{"type": "Secret", "name": "ca", "key": "ca.crt"}},
+			"auth.ntlm.usernameSecret": asUser("other", "password"), "auth.ntlm.passwordSecret": asUser("user", "other"),
+			"secrets": {"secrets": []map[string]any{{"name": "more", "secretRef": map[string]string{"name": "s"}}}, "headers": map[string]string{"X": "{{ .more.token }}"}},
 		},
 	}.Test(t)
 }

@@ -42,9 +42,6 @@ func Open(ctx context.Context, config providers.Config) (providers.Reader, error
 	if p == nil {
 		return nil, fmt.Errorf("spec.provider.webhook: %w: it is missing", providers.ErrInvalid)
 	}
-	if p.Auth != nil {
-		return nil, fmt.Errorf("spec.provider.webhook.auth.ntlm: %w: it is not supported; use headers", providers.ErrInvalid)
-	}
 	r := &reader{refs: config.References, namespace: config.Store.Namespace, method: http.MethodGet, timeout: defaultTimeout}
 	if err := r.settings(p); err != nil {
 		return nil, err
@@ -53,9 +50,15 @@ func Open(ctx context.Context, config providers.Config) (providers.Reader, error
 	if err != nil {
 		return nil, err
 	}
-	r.http = egress.Client(egress.Options{Roots: roots, LinkLocal: config.LinkLocal, Timeout: r.timeout})
+	r.wire = egress.Options{Roots: roots, LinkLocal: config.LinkLocal, Timeout: r.timeout}
+	r.http = egress.Client(r.wire)
 	if _, err := r.secrets(ctx); err != nil {
 		return nil, err
+	}
+	if r.windows != nil {
+		if _, _, err := r.user(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return r, nil
 }
@@ -74,6 +77,8 @@ type reader struct {
 	named     []esv1.WebhookSecret
 	result    []step
 	parsed    bool // a result is to be taken out of JSON
+	wire      egress.Options
+	windows   *esv1.WebhookNTLM // nil: no such user
 }
 
 func (r *reader) settings(p *esv1.WebhookProvider) error {
@@ -92,6 +97,9 @@ func (r *reader) settings(p *esv1.WebhookProvider) error {
 		}
 	}
 	r.named = p.Secrets
+	if err := r.ntlm(p); err != nil {
+		return err
+	}
 	if err := r.templates(p); err != nil {
 		return err
 	}
@@ -238,11 +246,14 @@ func (r *reader) request(ctx context.Context, data map[string]any) (*http.Reques
 		}
 		sent.Header.Set(name, value)
 	}
+	if r.windows != nil {
+		return sent, r.as(ctx, sent)
+	}
 	return sent, nil
 }
 
 func (r *reader) send(ctx context.Context, sent *http.Request) (providers.Value, error) {
-	got, err := r.http.Do(sent)
+	got, err := r.do(sent)
 	if err != nil {
 		return providers.Value{}, r.unreached(ctx, err)
 	}
@@ -280,7 +291,7 @@ func (r *reader) refused(got *http.Response, size int) error {
 		seconds, _ := strconv.ParseUint(got.Header.Get("Retry-After"), 10, 16) // 0 if there is none
 		return fmt.Errorf("request to %s: %w", r.origin, providers.Throttled{After: time.Duration(seconds) * time.Second})
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
-		return fmt.Errorf("%w: %s (status %d): check the headers of the store", providers.ErrDenied, r.origin, code)
+		return fmt.Errorf("%w: %s (status %d): check headers and auth of the store", providers.ErrDenied, r.origin, code)
 	case code == http.StatusNotFound && !page:
 		return fmt.Errorf("%w: not at %s (status 404)", providers.ErrNotFound, r.origin)
 	case code >= 300 && code < 400:
