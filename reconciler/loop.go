@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -144,7 +147,7 @@ func (l *Loop[T]) patchStatus(ctx context.Context, before, after T) error {
 		return nil // deleted meanwhile: nobody left to tell
 	}
 	if err == nil {
-		l.written.remember(after)
+		l.remember(ctx, after)
 	}
 	return err
 }
@@ -204,7 +207,7 @@ func (l *Loop[T]) patchMeta(ctx context.Context, before, after T, what string) e
 	if err := l.Client.Patch(ctx, after, patch); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	l.written.remember(after)
+	l.remember(ctx, after)
 	return nil
 }
 
@@ -215,21 +218,59 @@ func (l *Loop[T]) gone(key types.NamespacedName) {
 	}
 }
 
+// remember keeps what was written until the cache shows it. Now and then it
+// looks which of all copies the cache shows by now: no event needs to come for
+// an object that no one else changes.
+func (l *Loop[T]) remember(ctx context.Context, obj T) {
+	keys := l.written.remember(obj)
+	if keys == nil {
+		return
+	}
+	for _, key := range keys {
+		cached := l.New()
+		if err := l.Client.Get(ctx, key, cached); err == nil {
+			l.written.latest(key, cached)
+		} else if apierrors.IsNotFound(err) {
+			l.written.forget(key)
+		}
+	}
+	l.written.looked()
+}
+
 // written remembers the newest copy of objects that this process wrote, until
 // the cache has caught up: without it a run that follows a write at once would
 // decide on yesterday's status and tell the same event twice.
 type written[T Object] struct {
-	mu   sync.Mutex
-	objs map[types.NamespacedName]T
+	mu    sync.Mutex
+	objs  map[types.NamespacedName]T
+	limit int // of objs: above it, it is time to look which of them the cache shows
 }
 
-func (w *written[T]) remember(obj T) {
+// fewCopies are kept without looking at the cache.
+const fewCopies = 64
+
+// remember returns the objects to look for in the cache, if it is time to.
+func (w *written[T]) remember(obj T) []types.NamespacedName {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.objs == nil {
-		w.objs = map[types.NamespacedName]T{}
+		w.objs, w.limit = map[types.NamespacedName]T{}, fewCopies
 	}
-	w.objs[types.NamespacedName{Namespace: obj.GetNamespace(), Name: obj.GetName()}] = obj.DeepCopyObject().(T)
+	own := obj.DeepCopyObject().(T)
+	own.SetManagedFields(nil)
+	w.objs[types.NamespacedName{Namespace: obj.GetNamespace(), Name: obj.GetName()}] = own
+	if len(w.objs) <= w.limit {
+		return nil
+	}
+	w.limit = math.MaxInt // one looks at a time
+	return slices.Collect(maps.Keys(w.objs))
+}
+
+// looked sets the next limit, so that there is at most one look per write.
+func (w *written[T]) looked() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.limit = max(fewCopies, 2*len(w.objs))
 }
 
 func (w *written[T]) forget(key types.NamespacedName) {

@@ -21,8 +21,8 @@ const gcPercent = 50
 // bytes, for the next burst of work; heldFor is how long it may keep more.
 const (
 	settled = 5 * time.Second
-	heldMax = 16 << 20
-	heldFor = time.Minute
+	heldMax = 8 << 20
+	heldFor = 30 * time.Second
 )
 
 // trim keeps the controller small: it gives back to the system what only the
@@ -45,6 +45,8 @@ func trim(mgr ctrl.Manager) error {
 			case <-time.After(wait):
 				if wait == settled || held() > heldMax {
 					giveBack(ctx)
+				} else {
+					giveCodeBack(ctx)
 				}
 				wait = heldFor
 			}
@@ -54,6 +56,12 @@ func trim(mgr ctrl.Manager) error {
 
 func giveBack(ctx context.Context) {
 	debug.FreeOSMemory()
+	giveCodeBack(ctx)
+}
+
+// giveCodeBack costs a millisecond: what is in use comes back by a few hundred
+// faults that need no disk.
+func giveCodeBack(ctx context.Context) {
 	if err := forgetCode(); err != nil {
 		ctrl.LoggerFrom(ctx).Info("The pages of code that are not used stay resident.", "reason", err.Error())
 	}

@@ -21,6 +21,7 @@ var (
 	ErrUnsupported = errors.New("not supported by this version")
 	ErrMalformed   = errors.New("malformed value")  // the store has a value, but not of the form that the spec needs
 	ErrNoProperty  = errors.New("no such property") // the store has the secret, without the property
+	ErrTooLarge    = errors.New("too large for a Secret")
 )
 
 // A Read is one thing to read from one store, or to ask of one generator.
@@ -79,7 +80,8 @@ type Plan struct {
 	// Reads are distinct, and in the order in which the spec names them.
 	Reads []Read
 
-	items []item
+	items    []item
+	rendered map[string]string // spec.target.template.data
 }
 
 // Stored returns the reads that stores answer, without those of generators.
@@ -103,6 +105,9 @@ func New(spec *esv1.ExternalSecretSpec) (*Plan, error) {
 		return nil, err
 	}
 	p := &Plan{}
+	if t := spec.Target.Template; t != nil {
+		p.rendered = t.Data
+	}
 	for i := range spec.DataFrom {
 		entry, err := dataFrom(spec, i)
 		if err != nil {
@@ -138,7 +143,7 @@ func dataFrom(spec *esv1.ExternalSecretSpec, i int) (item, error) {
 		if err != nil {
 			return item{}, err
 		}
-		return item{field: field + ".find", read: Read{Store: storeOf(spec, d.SourceRef), Find: query}, ref: esv1.RemoteRef{Conversion: d.Find.Conversion}, steps: steps}, nil
+		return item{field: field + ".find", read: Read{Store: StoreOf(spec, d.SourceRef), Find: query}, ref: esv1.RemoteRef{Conversion: d.Find.Conversion}, steps: steps}, nil
 	default:
 		ref := *d.SourceRef.GeneratorRef
 		if ref.APIVersion == "" {
@@ -178,7 +183,7 @@ func queryOf(field string, f *esv1.Find) (string, error) {
 func Stores(spec *esv1.ExternalSecretSpec) []esv1.SecretStoreRef {
 	found := map[esv1.SecretStoreRef]bool{}
 	add := func(s *esv1.SourceRef) {
-		if ref := storeOf(spec, s); ref.Name != "" {
+		if ref := StoreOf(spec, s); ref.Name != "" {
 			found[ref] = true
 		}
 	}
@@ -217,11 +222,12 @@ func (p *Plan) add(i item) {
 }
 
 func readOf(spec *esv1.ExternalSecretSpec, source *esv1.SourceRef, ref *esv1.RemoteRef) Read {
-	return Read{Store: storeOf(spec, source), Ref: providers.Ref{Path: ref.Key, Version: ref.Version}, Metadata: ref.MetadataPolicy == esv1.MetadataPolicyFetch}
+	return Read{Store: StoreOf(spec, source), Ref: providers.Ref{Path: ref.Key, Version: ref.Version}, Metadata: ref.MetadataPolicy == esv1.MetadataPolicyFetch}
 }
 
-// storeOf returns the store of an entry, with its kind spelled out.
-func storeOf(spec *esv1.ExternalSecretSpec, source *esv1.SourceRef) esv1.SecretStoreRef {
+// StoreOf returns the store of an entry whose sourceRef is source, with its kind
+// spelled out.
+func StoreOf(spec *esv1.ExternalSecretSpec, source *esv1.SourceRef) esv1.SecretStoreRef {
 	ref := spec.SecretStoreRef
 	if source != nil && source.SecretStoreRef != nil {
 		ref = *source.SecretStoreRef
@@ -270,7 +276,7 @@ func complete(spec *esv1.ExternalSecretSpec) error {
 			return fmt.Errorf("spec.data[%d].secretKey: %w: %q is there already: remove one of them", i, providers.ErrInvalid, key)
 		}
 		seen[key] = true
-		if storeOf(spec, spec.Data[i].SourceRef).Name == "" {
+		if StoreOf(spec, spec.Data[i].SourceRef).Name == "" {
 			return fmt.Errorf("spec.data[%d]: %w: no store is named: set spec.secretStoreRef", i, providers.ErrInvalid)
 		}
 	}
@@ -278,7 +284,7 @@ func complete(spec *esv1.ExternalSecretSpec) error {
 		if s := spec.DataFrom[i].SourceRef; s != nil && s.GeneratorRef != nil {
 			continue
 		}
-		if storeOf(spec, spec.DataFrom[i].SourceRef).Name == "" {
+		if StoreOf(spec, spec.DataFrom[i].SourceRef).Name == "" {
 			return fmt.Errorf("spec.dataFrom[%d]: %w: no store is named: set spec.secretStoreRef", i, providers.ErrInvalid)
 		}
 	}

@@ -76,7 +76,7 @@ func waits(err error) bool {
 	for _, class := range []error{
 		providers.ErrNotFound, providers.ErrDenied, providers.ErrInvalid,
 		stores.ErrNoStore, stores.ErrNotAdmitted, stores.ErrKeyPolicy, stores.ErrReference,
-		fetch.ErrNoProperty, fetch.ErrMalformed,
+		fetch.ErrNoProperty, fetch.ErrMalformed, fetch.ErrTooLarge,
 		template.ErrInvalid, template.ErrLimit, texts.ErrSource, errRefused,
 		generators.ErrInvalid, generators.ErrMissing, generators.ErrUnsupported,
 	} {

@@ -137,7 +137,7 @@ func TestBadInput(t *testing.T) {
 		"BinaryText":    {"Binary is no property.", "data: [{secretKey: a, remoteRef: {key: binary, property: a}}]", "the value is not JSON"},
 		"Empty":         {"Nothing is not an object.", "dataFrom: [{extract: {key: empty}}]", "is not a JSON object"},
 		"Base64":        {"What cannot be decoded is said without it.", "data: [{secretKey: a, remoteRef: {key: html, decodingStrategy: Base64}}]", "it is not Base64"},
-		"Large":         {"A Secret has a size.", "data: [{secretKey: a, remoteRef: {key: large}}]", "take fewer values"},
+		"Large":         {"A Secret has a size.", "data: [{secretKey: a, remoteRef: {key: large}}]", "of which the value of key \"a\" is 1048577, and 1048576 are allowed: take less of it"},
 		"Loop":          {"A template that does not end is ended.", "target: {template: {data: {a: '{{ range until 9999 }}{{ range until 9999 }}{{ range until 9999 }}{{ end }}{{ end }}{{ end }}'}}}\ndata: [{secretKey: a, remoteRef: {key: text}}]", "make it simpler"},
 		"Regexp":        {"A pattern that explodes elsewhere does not here; one that is none is refused.", "dataFrom: [{find: {name: {regexp: '(a+'}}}]", "not a regular expression"},
 		"TwoOnOne":      {"A Secret has one owner.", "target: {name: first}\ndata: [{secretKey: b, remoteRef: {key: text}}]", `belongs to ExternalSecret "first"`},

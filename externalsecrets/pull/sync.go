@@ -153,7 +153,7 @@ func (r *run) refresh(ctx context.Context) error {
 	case len(values) == 0 && deletion(r.es) == esv1.DeletionRetain:
 		r.memory.ready = outcome{esv1.ReasonSecretSynced, messageRetained}
 	default:
-		err = r.render(ctx, values)
+		err = r.render(ctx, values, results)
 	}
 	if err != nil {
 		return err
@@ -241,8 +241,9 @@ func (r *run) refreshed(at time.Time, same bool) {
 	r.memory.synced, r.memory.stores = version, r.stores
 }
 
-// render makes the content of the target out of values, and writes it.
-func (r *run) render(ctx context.Context, values map[string][]byte) error {
+// render makes the content of the target out of values, which are of results,
+// and writes it. What no Secret can hold is not sent.
+func (r *run) render(ctx context.Context, values map[string][]byte, results map[fetch.Read]fetch.Result) error {
 	t := r.es.Spec.Target.Template
 	sources, err := texts.Read(ctx, r.Reader, r.es.Namespace, t)
 	if err != nil {
@@ -251,6 +252,11 @@ func (r *run) render(ctx context.Context, values map[string][]byte) error {
 	out, err := template.Render(ctx, t, sources, values)
 	if err != nil {
 		return err
+	}
+	if policy(r.es) != esv1.CreateNone {
+		if err := r.plan.Fits(targetName(r.es), out.Data, results); err != nil {
+			return err
+		}
 	}
 	if t == nil {
 		out.Labels, out.Annotations = inherited(r.es)

@@ -24,15 +24,19 @@ import (
 
 // Field indexes of ExternalSecrets.
 const (
-	byTarget = "lockstep.byTarget" // namespace/name of the Secret
-	byKey    = "lockstep.byKey"    // as byStore, with a key that is read there or "" for a find
+	byTarget = "lockstep.byTarget" // namespace/name of the Secret, if its name is not the object's own
 	byStore  = "lockstep.byStore"  // kind/namespace/name; no namespace for a ClusterSecretStore
 	bySource = "lockstep.bySource" // namespace/kind/name of what templateFrom or a generatorRef names
 )
 
 func index(mgr ctrl.Manager) error {
 	for field, of := range map[string]func(*esv1.ExternalSecret) []string{
-		byTarget: func(es *esv1.ExternalSecret) []string { return []string{es.Namespace + "/" + targetName(es)} },
+		byTarget: func(es *esv1.ExternalSecret) []string {
+			if targetName(es) == es.Name {
+				return nil // nearly all: writers knows them without an index, which would be half of what each holds in memory
+			}
+			return []string{es.Namespace + "/" + targetName(es)}
+		},
 		bySource: func(es *esv1.ExternalSecret) (refs []string) {
 			for _, name := range texts.Names(es.Spec.Target.Template) {
 				refs = append(refs, es.Namespace+"/"+name)
@@ -46,7 +50,6 @@ func index(mgr ctrl.Manager) error {
 			}
 			return refs
 		},
-		byKey: keysOf,
 		byStore: func(es *esv1.ExternalSecret) (refs []string) {
 			for _, ref := range fetch.Stores(&es.Spec) {
 				refs = append(refs, storeKey(ref.Kind, es.Namespace, ref.Name))
@@ -73,7 +76,12 @@ func storeKey(kind, namespace, name string) string {
 // writers wakes the ExternalSecrets whose target is a Secret.
 func (c *Controller) writers() handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
-		return c.find(ctx, byTarget, o.GetNamespace()+"/"+o.GetName())
+		requests := c.find(ctx, byTarget, o.GetNamespace()+"/"+o.GetName())
+		key, es := client.ObjectKeyFromObject(o), &esv1.ExternalSecret{}
+		if err := c.Client.Get(ctx, key, es); err == nil && targetName(es) == o.GetName() {
+			requests = append(requests, reconcile.Request{NamespacedName: key})
+		}
+		return requests
 	})
 }
 

@@ -228,8 +228,12 @@ func (l *line) take(reader providers.Reader) []*call {
 			if alone := !c.read.Plain() || len(taken) > 0 && !taken[0].read.Plain(); alone && len(taken) > 0 {
 				break // one of them goes alone
 			}
+			l.waiting[lane][0] = nil // or the array would hold it, and the values in it, for as long as others wait
 			l.waiting[lane] = l.waiting[lane][1:]
 			taken = append(taken, c.send())
+		}
+		if len(l.waiting[lane]) == 0 {
+			l.waiting[lane] = nil
 		}
 	}
 	l.hire()

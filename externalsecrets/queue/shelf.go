@@ -92,11 +92,11 @@ func (l *line) shelve(c *call, result fetch.Result) {
 	if l.shelf.answers == nil {
 		l.shelf.answers = map[fetch.Read]*answer{}
 	}
-	a := &answer{result: copied(result), wanted: c.wanted}
+	a, read := &answer{result: copied(result), wanted: c.wanted}, c.read // not c, whose jobs hold far more
 	a.timer = time.AfterFunc(lasts, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.shelf.drop(c.read, a)
+		l.shelf.drop(read, a)
 	})
 	l.shelf.answers[c.read], l.shelf.bytes = a, l.shelf.bytes+n
 }

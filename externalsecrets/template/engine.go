@@ -56,7 +56,8 @@ func (e *engine) parse(field, text string) (*template.Template, error) {
 // engine's own message can quote values.
 func (e *engine) explain(field string, err error) error {
 	if errors.Is(err, ErrLimit) {
-		return fmt.Errorf("%s: %w: it may take %s and make %d bytes: make it simpler", field, ErrLimit, timeLimit, maxOutput)
+		key, size := e.largest()
+		return fmt.Errorf("%s: %w: the template as a whole may take %s and make %d bytes: make it simpler, or give it less: the largest value is that of key %q with %d bytes", field, ErrLimit, timeLimit, maxOutput, key, size)
 	}
 	text := err.Error()
 	line := ""
@@ -70,6 +71,16 @@ func (e *engine) explain(field string, err error) error {
 		return fmt.Errorf("%s: %w: %sfunction %s fails for the values at hand", field, ErrInvalid, line, m[1])
 	}
 	return fmt.Errorf("%s: %w: %sit cannot be executed with the values at hand", field, ErrInvalid, line)
+}
+
+// largest names the longest value, and its size in bytes.
+func (e *engine) largest() (key string, size int) {
+	for k, value := range e.values {
+		if len(value) > size || len(value) == size && k < key {
+			key, size = k, len(value)
+		}
+	}
+	return key, size
 }
 
 // What is taken from the messages of text/template: names that stand in the

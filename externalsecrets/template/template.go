@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -173,6 +174,9 @@ func put(out *Output, field, target, key string, value []byte) error {
 		}
 		out.Data[key] = value
 	case "annotations":
+		if !utf8.Valid(value) {
+			return fmt.Errorf("%s: %w: what it renders is not text, as annotation %q must be: encode it, with b64enc for instance", field, ErrInvalid, key)
+		}
 		out.Annotations[key] = string(value)
 	case "labels":
 		if problems := validation.IsValidLabelValue(string(value)); len(problems) > 0 {
