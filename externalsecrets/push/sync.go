@@ -160,7 +160,8 @@ func (r *run) known(ctx context.Context, ref *esv1alpha1.PushSecretStoreRef) ([]
 		kind = esv1.SecretStoreKind
 	}
 	if ref.Name != "" {
-		return []storeObject{{ref: esv1.SecretStoreRef{Kind: kind, Name: ref.Name}}}, nil
+		labels, err := r.labels(ctx, kind, ref.Name)
+		return []storeObject{{esv1.SecretStoreRef{Kind: kind, Name: ref.Name}, labels}}, err
 	}
 	var all []storeObject
 	if kind == esv1.ClusterSecretStoreKind {
@@ -181,6 +182,20 @@ func (r *run) known(ctx context.Context, ref *esv1alpha1.PushSecretStoreRef) ([]
 		all = append(all, storeObject{esv1.SecretStoreRef{Kind: kind, Name: list.Items[i].Name}, list.Items[i].Labels})
 	}
 	return all, nil
+}
+
+// labels are those of a store, which dataTo may choose by; none if it is not
+// there.
+func (r *run) labels(ctx context.Context, kind, name string) (map[string]string, error) {
+	var store client.Object = &esv1.SecretStore{}
+	key := client.ObjectKey{Namespace: r.ps.Namespace, Name: name}
+	if kind == esv1.ClusterSecretStoreKind {
+		store, key.Namespace = &esv1.ClusterSecretStore{}, ""
+	}
+	if err := r.Client.Get(ctx, key, store); client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("look at %s %q: %w", kind, name, err)
+	}
+	return store.GetLabels(), nil
 }
 
 // push brings one store in line, and notes in the status what is there.
