@@ -60,6 +60,9 @@ const annotationRequested = "reconcile.fluxcd.io/requestedAt"
 
 // SetupWithManager registers c with mgr.
 func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
+	if err := c.answers(mgr); err != nil {
+		return fmt.Errorf("set up what answers lockstep keys retire: %w", err)
+	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("reseal").
 		WithOptions(reconciler.Options(1)). // each looks at all values with all processors

@@ -23,20 +23,33 @@ const reasonNotLookedAt = "NotLookedAt"
 // elsewhere waits until no GitRepository of the cluster holds a value that one
 // of the unneeded keys sealed: those without a Reseal, and the paths that
 // theirs leaves out. It returns what could not be looked at.
-//
-// Values that are in the cluster are not opened: by now it is known that none
-// of them needs these keys.
 func (c *Controller) elsewhere(ctx context.Context, r *lockstepv1alpha1.Reseal) (blind []string, err error) {
-	var all sourcev1.GitRepositoryList
-	if err := c.Client.List(ctx, &all); err != nil {
-		return nil, fmt.Errorf("list GitRepositories: %w", err)
-	}
-	known, err := c.known(ctx)
+	behind, blind, err := c.look(ctx, r.Status.Unneeded)
 	if err != nil {
 		return nil, err
 	}
-	look := &looker{ring: c.Ring, known: known, wanted: r.Status.Unneeded}
-	var behind []string
+	if len(behind) > 0 {
+		return nil, reconciler.Progressing(reasonSyncing, again, fmt.Errorf("older keys are retired when nothing in these needs them: %s; seal it again with lockstep reseal, or make a Reseal for it", some(behind)))
+	}
+	return blind, nil
+}
+
+// look looks into all GitRepositories of the cluster for values that one of the
+// wanted keys sealed: behind are those, and what is yet to be fetched; blind is
+// what cannot be looked at.
+//
+// Values that are in the cluster are not opened: whoever asks knows already that
+// none of them needs these keys.
+func (c *Controller) look(ctx context.Context, wanted []string) (behind, blind []string, err error) {
+	var all sourcev1.GitRepositoryList
+	if err := c.Client.List(ctx, &all); err != nil {
+		return nil, nil, fmt.Errorf("list GitRepositories: %w", err)
+	}
+	known, err := c.known(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	look := &looker{ring: c.Ring, known: known, wanted: wanted}
 	for i := range all.Items {
 		g := &all.Items[i]
 		name := "GitRepository " + g.Namespace + "/" + g.Name
@@ -49,15 +62,12 @@ func (c *Controller) elsewhere(ctx context.Context, r *lockstepv1alpha1.Reseal) 
 		default:
 			users, unknown, err := look.tree(ctx, snapshot.Tree)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			behind, blind = prefixed(behind, name, users), prefixed(blind, name, unknown)
 		}
 	}
-	if len(behind) > 0 {
-		return nil, reconciler.Progressing(reasonSyncing, again, fmt.Errorf("older keys are retired when nothing in these needs them: %s; seal it again with lockstep reseal, or make a Reseal for it", some(behind)))
-	}
-	return blind, nil
+	return behind, blind, nil
 }
 
 func prefixed(to []string, name string, files []string) []string {
@@ -98,7 +108,7 @@ func (l *looker) tree(ctx context.Context, tree *source.Tree) (users, unknown []
 		return nil, nil, err
 	}
 	for _, s := range steps {
-		switch at := fmt.Sprintf("%s, item %q", s.File.Path, s.Item.Name); {
+		switch at := fmt.Sprintf("%s, SealedSecret %s, item %q", s.File.Path, s.At.Name, s.Item.Name); {
 		case s.Err != nil:
 			unknown = append(unknown, at)
 		case slices.Contains(l.wanted, s.From):

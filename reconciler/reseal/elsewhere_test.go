@@ -80,7 +80,7 @@ func TestRetireLooksElsewhere(t *testing.T) {
 		}
 		return reason == "Syncing" && strings.Contains(message, "GitRepository")
 	})
-	for _, want := range []string{b.ns + `/other: deep/x.yaml, item "password", of key ` + old[:12], b.ns + "/late (not fetched again yet)"} {
+	for _, want := range []string{b.ns + `/other: deep/x.yaml, SealedSecret x, item "password", of key ` + old[:12], b.ns + "/late (not fetched again yet)"} {
 		if !strings.Contains(message, want) {
 			t.Errorf("the message lacks %q:\n%s", want, message)
 		}

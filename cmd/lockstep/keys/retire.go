@@ -23,6 +23,7 @@ import (
 type retiring struct {
 	settings
 	trees []string // working trees that must not need the key either
+	leave bool     // what the GitRepositories hold of the key
 }
 
 func retireCmd() *cobra.Command {
@@ -39,6 +40,7 @@ func retireCmd() *cobra.Command {
 	}
 	r.bind(cmd)
 	cmd.Flags().StringArrayVar(&r.trees, "path", nil, "a working tree of a repository that must not need the key either; may be given several times")
+	cmd.Flags().BoolVar(&r.leave, "leave-values-in-git", false, "retire even if a GitRepository holds values that only this key opens, or if the controller does not say: they become Secrets no more until they are sealed again")
 	return cmd
 }
 
@@ -78,11 +80,9 @@ func (r *retiring) run(ctx context.Context, out io.Writer, names []string) error
 	if len(refused) > 0 {
 		return errors.Join(refused...)
 	}
-	others, err := unwatched(ctx, kube)
-	if err != nil {
+	if err := r.inGit(ctx, out, kube, chosen); err != nil {
 		return err
 	}
-	tellUnwatched(out, others)
 	for _, p := range chosen {
 		if p.Retired {
 			continue
