@@ -7,6 +7,7 @@ import (
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -116,7 +117,7 @@ func setup(mgr ctrl.Manager, o *options) error {
 		oci.New(deps, oci.Options{AllowHTTPCredentials: o.allowHTTPCredentials}),
 		bucket.New(deps, bucket.Options{AllowHTTPCredentials: o.allowHTTPCredentials}),
 		&external.Controller{Deps: deps},
-		&kustomization.Controller{Client: c, Metadata: metadata, Recorder: events, Sources: sources, Clients: clients, Account: account, References: refs, DefaultServiceAccount: o.sync.defaultServiceAccount, Plaintext: o.sync.plaintext, Decryption: o.sync.decryption},
+		&kustomization.Controller{Client: c, Metadata: metadata, Recorder: events, Sources: sources, Clients: clients, Account: account, References: refs, DefaultServiceAccount: o.sync.defaultServiceAccount, Plaintext: o.sync.plaintext, Decryption: o.sync.decryption, AgeSecret: types.NamespacedName{Namespace: o.namespace, Name: o.sync.ageSecret}},
 		&keys.Controller{Client: c, Reader: reader, Recorder: events, Ring: ring, Namespace: o.namespace, Prefix: o.keyPrefix, KeySize: o.keySize, TTL: o.keyTTL, Renewal: renewal, Addr: o.sealingAddr, RateLimit: o.rateLimit, RateBurst: o.rateBurst, ReadTimeout: o.readTimeout, WriteTimeout: o.writeTimeout, Asked: o.keysAsked},
 		&sealedsecret.Controller{Client: c, Reader: reader, Recorder: events, Keys: ring, Selector: selector, AcceptDeprecatedData: o.acceptV1Data, AllowPrivileged: o.allowPrivileged, Namespace: o.namespace, KeyPrefix: o.keyPrefix, OmitMetricLabels: o.omitLabels},
 		&reseal.Controller{Client: c, Secrets: reader, Recorder: events, Ring: ring, Sources: sources, Namespace: o.namespace, AllowHTTPCredentials: o.allowHTTPCredentials},

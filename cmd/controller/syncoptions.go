@@ -17,6 +17,7 @@ type syncOptions struct {
 	defaultServiceAccount string
 	plaintext             kustomization.Plaintext
 	decryption            decrypt.Settings
+	ageSecret             string
 }
 
 func (o *syncOptions) bind(fs *flag.FlagSet) {
@@ -48,6 +49,7 @@ func (o *syncOptions) bind(fs *flag.FlagSet) {
 		o.decryption.Vaults = append(o.decryption.Vaults, vaults...)
 		return err
 	})
+	fs.StringVar(&o.ageSecret, "sops-age-secret", "", "name of a Secret in the controller's namespace whose *.agekey open files for every Kustomization with spec.decryption; who may commit to any of them can then have them opened")
 	fs.Func("sops-ignore-mac-in", "NAMESPACE or NAMESPACE/NAME of Kustomizations whose files encrypted with SOPS are taken although they were changed afterwards, with commas between them", names(&o.decryption.IgnoreMACIn))
 }
 

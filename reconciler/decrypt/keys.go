@@ -73,6 +73,25 @@ func ParseKeys(data map[string]string) (*Keys, error) {
 	return k, nil
 }
 
+// AddAge adds the age identities of a Secret that the platform owner keeps for
+// all: its *.agekey. Whatever else is in it is left alone.
+func (k *Keys) AddAge(data map[string]string) error {
+	found := false
+	for name, value := range data {
+		if path.Ext(name) != ".agekey" {
+			continue
+		}
+		if err := k.addAge(value); err != nil {
+			return fmt.Errorf("key %q: %w", name, err)
+		}
+		found = true
+	}
+	if !found {
+		return fmt.Errorf("none of its keys ends in .agekey")
+	}
+	return nil
+}
+
 func (k *Keys) add(name, value string) (known bool, err error) {
 	switch {
 	case path.Ext(name) == ".agekey":

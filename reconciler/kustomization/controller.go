@@ -54,6 +54,9 @@ type Controller struct {
 	Plaintext Plaintext
 	// Decryption is what the platform owner says about spec.decryption.
 	Decryption decrypt.Settings
+	// AgeSecret, if it has a name, is a Secret with age keys for everyone who
+	// asks for decryption.
+	AgeSecret types.NamespacedName
 	// Clouds are where the clouds' lists of clusters are.
 	Clouds Clouds
 

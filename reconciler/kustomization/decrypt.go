@@ -6,6 +6,7 @@ import (
 
 	"github.com/fluxcd/pkg/apis/meta"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/lockstep-dev/lockstep/reconciler/apply"
 	"github.com/lockstep-dev/lockstep/reconciler/decrypt"
@@ -38,6 +39,9 @@ func (r *run) opener(ctx context.Context) (*decrypt.Opener, error) {
 			return nil, retry(r.ks, meta.BuildFailedReason, fmt.Errorf("spec.decryption.secretRef: Secret %s/%s: %w", r.ks.Namespace, ref.Name, err))
 		}
 	}
+	if err := r.ageForAll(ctx, keys); err != nil {
+		return nil, retry(r.ks, meta.BuildFailedReason, err)
+	}
 	if d.ServiceAccountName != "" {
 		identity, err := r.identity(ctx, r.ks.Namespace, d.ServiceAccountName)
 		if err != nil {
@@ -48,6 +52,27 @@ func (r *run) opener(ctx context.Context) (*decrypt.Opener, error) {
 	o := decrypt.New(ctx, keys, &r.Decryption)
 	o.SkipMAC = r.Decryption.IgnoresMAC(r.ks.Namespace, r.ks.Name)
 	return o, nil
+}
+
+// ageForAll adds the age keys that the platform owner gives to every
+// Kustomization, read as the controller.
+func (r *run) ageForAll(ctx context.Context, keys *decrypt.Keys) error {
+	from := r.AgeSecret
+	if from.Name == "" {
+		return nil
+	}
+	self, err := r.Clients.For(apply.Account{})
+	if err != nil {
+		return err
+	}
+	data, err := self.Data(ctx, "Secret", from.Namespace, from.Name)
+	if err == nil {
+		err = keys.AddAge(data)
+	}
+	if err != nil {
+		return fmt.Errorf("--sops-age-secret: Secret %s: %w", from, err)
+	}
+	return nil
 }
 
 // identity is a ServiceAccount of the Kustomization's own namespace, for a cloud
@@ -74,18 +99,28 @@ func (c *Controller) identity(ctx context.Context, namespace, name string) (*dec
 	}, nil
 }
 
-// keysInput is the Secret that the keys are in, by its metadata.
-func (r *run) keysInput(ctx context.Context) (inputs, error) {
+// keysInput are the Secrets that the keys are in, by their metadata.
+func (r *run) keysInput(ctx context.Context) (in inputs, err error) {
 	d := r.ks.Spec.Decryption
-	if d == nil || d.SecretRef == nil {
+	if d == nil {
 		return nil, nil
 	}
-	version, err := r.version(ctx, "Secret", d.SecretRef.Name)
+	if from := r.AgeSecret; from.Name != "" {
+		version, err := r.version(ctx, "Secret", from)
+		if client.IgnoreNotFound(err) != nil {
+			return nil, fmt.Errorf("look up Secret %s: %w", from, err)
+		}
+		in = append(in, input{keys: true, version: version}) // one that is missing is told when it is read
+	}
+	if d.SecretRef == nil {
+		return in, nil
+	}
+	version, err := r.version(ctx, "Secret", r.beside(d.SecretRef.Name))
 	if apierrors.IsNotFound(err) {
 		return nil, retry(r.ks, meta.BuildFailedReason, fmt.Errorf("spec.decryption.secretRef: Secret %s/%s does not exist: create it", r.ks.Namespace, d.SecretRef.Name))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("look up Secret %s/%s: %w", r.ks.Namespace, d.SecretRef.Name, err)
 	}
-	return inputs{{keys: true, version: version}}, nil
+	return append(in, input{keys: true, version: version}), nil
 }

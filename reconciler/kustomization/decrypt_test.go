@@ -208,3 +208,31 @@ func TestDecryptFollowsTheKeys(t *testing.T) {
 		t.Errorf("the Secret has %q", got)
 	}
 }
+
+// TestDecryptByTheKeyOfAll opens files by the platform owner's key, which
+// comes later than they, and then another.
+func TestDecryptByTheKeyOfAll(t *testing.T) {
+	s, canary := newSealed(t), testenv.NewCanary(t)
+	owner := cluster.Get(t).Namespace(t)
+	b := start(t, func(b *bench) { b.ctrl.AgeSecret = types.NamespacedName{Namespace: owner, Name: "all"} })
+	b.push("main@sha1:1", map[string]string{"secret.yaml": s.manifest(secretYAML("db", canary.Value()))})
+	b.create("app", func(spec *kustomizev1.KustomizationSpec) {
+		spec.Decryption = &kustomizev1.Decryption{Provider: "sops"}
+	})
+	b.says("app", "False/BuildFailed", "--sops-age-secret: Secret "+owner+"/all")
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: owner, Name: "all"}, StringData: map[string]string{"readme": "no key"}}
+	if err := b.Create(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 20*time.Second, "the Secret without a key to be named", func() bool {
+		return strings.Contains(message(b.ready("app", "False/BuildFailed")), "none of its keys ends in .agekey")
+	})
+	secret.StringData = map[string]string{"main.agekey": s.identity}
+	if err := b.Update(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	b.ready("app", "True")
+	if got := b.secret("db")["password"]; got != canary.Value() {
+		t.Errorf("the Secret holds %d bytes, want what was encrypted", len(got))
+	}
+}

@@ -27,13 +27,18 @@ type input struct {
 
 // version identifies the present content of a Secret or ConfigMap without
 // reading it.
-func (r *run) version(ctx context.Context, kind, name string) (string, error) {
+func (r *run) version(ctx context.Context, kind string, of client.ObjectKey) (string, error) {
 	m := &metav1.PartialObjectMetadata{}
 	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
-	if err := r.Metadata.Get(ctx, client.ObjectKey{Namespace: r.ks.Namespace, Name: name}, m); err != nil {
+	if err := r.Metadata.Get(ctx, of, m); err != nil {
 		return "", err
 	}
 	return string(m.UID) + "/" + m.ResourceVersion, nil
+}
+
+// beside is an object in the Kustomization's namespace.
+func (r *run) beside(name string) client.ObjectKey {
+	return client.ObjectKey{Namespace: r.ks.Namespace, Name: name}
 }
 
 func (r *run) inputs(ctx context.Context) (inputs, error) {
@@ -42,7 +47,7 @@ func (r *run) inputs(ctx context.Context) (inputs, error) {
 		return in, err
 	}
 	for i, ref := range r.ks.Spec.PostBuild.SubstituteFrom {
-		version, err := r.version(ctx, ref.Kind, ref.Name)
+		version, err := r.version(ctx, ref.Kind, r.beside(ref.Name))
 		switch {
 		case apierrors.IsNotFound(err) && ref.Optional:
 			in = append(in, input{ref: ref})
