@@ -63,9 +63,8 @@ func wantEnd(t *testing.T, made providers.Made, after time.Duration) {
 func TestDynamicSecret(t *testing.T) {
 	v := server.Get(t)
 	m := newMaker(t, v, testenv.VaultRole{Name: "dynamic", Policy: makes, TTL: 20 * time.Minute})
-	if err := v.Mount(t.Context(), "lease", 1); err != nil {
-		t.Fatal(err)
-	}
+	must(t, v.Mount(t.Context(), "lease", 1))
+	unmounted(t, v, "lease")
 	for path, ttl := range map[string]string{"short": "5m", "long": "10h"} {
 		if err := v.Call(t.Context(), http.MethodPost, "lease/"+path, map[string]any{"user": "ada", "ttl": ttl, "port": 5432}, nil); err != nil {
 			t.Fatal(err)

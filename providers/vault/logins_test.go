@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"math/big"
@@ -69,29 +68,6 @@ func TestUserPass(t *testing.T) {
 		refs := &conformance.References{}
 		refs.Set("p", "password", password)
 		wantLogin(t, store(t, settings(v, auth), refs), "userpass/app", canary, denied)
-	}
-}
-
-// TestLDAP shows what is sent: OpenBao needs a directory to look at it.
-func TestLDAP(t *testing.T) {
-	var got string
-	server := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPut {
-			var body map[string]string
-			_ = json.NewDecoder(r.Body).Decode(&body) // an empty one fails the test below
-			got = r.URL.Path + " " + body["password"]
-			fixed(200, `{"auth":{"client_token":"t","lease_duration":60}}`)(w, r)
-			return
-		}
-		fixed(200, kv(`{"a":"b"}`))(w, r)
-	})
-	refs := &conformance.References{}
-	refs.Set("p", "password", "word")
-	with := byToken(server.URL)
-	with["auth"] = map[string]any{"ldap": map[string]any{"path": "directory", "username": "bob", "secretRef": map[string]string{"name": "p", "key": "password"}}}
-	_, err := vault.Open(t.Context(), store(t, with, refs))
-	if want := "/v1/auth/directory/login/bob word"; err != nil || got != want {
-		t.Errorf("login: got %q, %v, want %q", got, err, want)
 	}
 }
 
@@ -235,6 +211,9 @@ func TestWrappedSecretID(t *testing.T) {
 	}
 }
 
+// TestReadYourWrites has a server give and check the headers with which Vault
+// Enterprise sees to it that a standby knows what was written: OpenBao and the
+// Vault that is free have no such.
 func TestReadYourWrites(t *testing.T) {
 	var got []string
 	state := base64.StdEncoding.EncodeToString([]byte("v1:cluster:7:3:" + strings.Repeat("ab", 32))) // as Vault Enterprise gives it

@@ -1,6 +1,6 @@
 // Command vault is OpenBao's core and HTTP API, unsealed, with storage in
-// memory: KV version 1 and 2, transit, and the auth methods AppRole, JWT, Kubernetes,
-// userpass and TLS certificates. Nothing is mounted yet but what OpenBao mounts.
+// memory: KV version 1 and 2, transit, PKI, and the auth methods AppRole, JWT, Kubernetes,
+// LDAP, userpass and TLS certificates. Nothing is mounted yet but what OpenBao mounts.
 //
 // It prints one line of JSON: its address, root token, unseal key and, with
 // --tls, its authority. /_admin/counters and /_admin/faults are not Vault's.
@@ -20,8 +20,10 @@ import (
 	"github.com/openbao/openbao/builtin/credential/cert"
 	jwt "github.com/openbao/openbao/builtin/credential/jwt"
 	kubernetes "github.com/openbao/openbao/builtin/credential/kubernetes"
+	"github.com/openbao/openbao/builtin/credential/ldap"
 	"github.com/openbao/openbao/builtin/credential/userpass"
 	"github.com/openbao/openbao/builtin/logical/kv"
+	"github.com/openbao/openbao/builtin/logical/pki"
 	"github.com/openbao/openbao/builtin/logical/transit"
 	vaulthttp "github.com/openbao/openbao/http"
 	"github.com/openbao/openbao/sdk/v2/helper/consts"
@@ -75,10 +77,10 @@ func newCore(address string) (*vault.Core, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make storage: %w", err)
 	}
-	secrets := map[string]logical.Factory{"kv": kv.Factory, "transit": transit.Factory}
+	secrets := map[string]logical.Factory{"kv": kv.Factory, "pki": pki.Factory, "transit": transit.Factory}
 	auth := map[string]logical.Factory{
 		"approle": approle.Factory, "cert": cert.Factory, "jwt": jwt.Factory, "oidc": jwt.Factory,
-		"kubernetes": kubernetes.Factory, "userpass": userpass.Factory,
+		"kubernetes": kubernetes.Factory, "ldap": ldap.Factory, "userpass": userpass.Factory,
 	}
 	return vault.NewCore(&vault.CoreConfig{
 		Physical:           storage,
