@@ -18,18 +18,22 @@ import (
 	"github.com/lockstep-dev/lockstep/test/testenv"
 )
 
-// badInput has every way in which what users and stores give us can be wrong.
-// Each is done to an ExternalSecret that works: value is what its secret holds
-// then, or err what the store says; spec is merged into its own. The message
-// has ref and out: what is wrong, and what to do.
-var badInput = map[string]struct {
+// badLine is one line of badInput.
+type badLine struct {
 	value    string // "" leaves it, "-" empties it; CANARY stands for one
 	err      error
 	spec     string // YAML; NS stands for the namespace
 	ref, out string
-}{
+}
+
+// badInput has every way in which what users and stores give us can be wrong,
+// but for a store that does not answer, for which all who use it wait: that is
+// in TestFailuresKeepTheSecret.
+// Each is done to an ExternalSecret that works: value is what its secret holds
+// then, or err what the store says; spec is merged into its own. The message
+// has ref and out: what is wrong, and what to do.
+var badInput = map[string]badLine{
 	"Denied":      {err: fmt.Errorf("the store says 403: %w", providers.ErrDenied), ref: `spec.data[0].remoteRef.key: SecretStore "store" does not let us read secret "NAME"`, out: "give the identity of the store the right to"},
-	"Timeout":     {err: fmt.Errorf("no answer in time: %w", providers.ErrUnavailable), ref: `spec.data[0].remoteRef.key: SecretStore "store" cannot be reached for secret "NAME"`, out: "see that it runs and is unsealed; it is tried again by itself"},
 	"Empty":       {value: "-", ref: "spec.data[0].remoteRef.property", out: "correct the property, or add it there"},
 	"HTML":        {value: "<html>CANARY</html>", ref: `spec.data[0].remoteRef.property: malformed value: the value is not JSON`, out: "correct the property, or add it there"},
 	"List":        {value: `["CANARY"]`, ref: `spec.data[0].remoteRef.property: no such property "user" in secret "NAME" of SecretStore "store"`, out: "correct the property"},
@@ -78,57 +82,72 @@ func TestBadInputKeepsTheSecret(t *testing.T) {
 		}
 	}
 	b.apply("metadata: {name: "+b.ns+"-closed}\nspec: {provider: {example: {}}, conditions: [{namespaces: [elsewhere]}]}", &esv1.ClusterSecretStore{})
-	for name, tc := range badInput {
-		t.Run(name, func(t *testing.T) {
-			b.in(t).spoil("bad-"+strings.ToLower(name), tc.value, tc.err, tc.spec, tc.ref, tc.out)
-		})
+	canary := testenv.NewCanary(t)
+	fill := func(name, text string) string {
+		return strings.NewReplacer("CANARY", canary.Value(), "LARGE", strings.Repeat("x", 1<<20+1), "HALF", strings.Repeat("x", 1<<19+1), "NAME", name, "NS", b.ns).Replace(text)
+	}
+	before, keys := map[string]string{}, []client.ObjectKey{}
+	for name := range badInput {
+		name = badName(name)
+		b.backend.set(name, fill(name, `{"user":"CANARY"}`))
+		b.external(name, badSpec(name))
+		keys = append(keys, b.key(name))
+	}
+	for name := range badInput {
+		name = badName(name)
+		b.ready(name, "True")
+		before[name] = b.secret(name).ResourceVersion
+	}
+	writes, _, _ := b.costs(func() {
+		for name, line := range badInput {
+			b.spoil(badName(name), line, fill)
+		}
+		for name, line := range badInput {
+			t.Run(name, func(t *testing.T) { b.in(t).spoilt(badName(name), line, fill) })
+		}
+	})
+	for name, version := range before {
+		if b.secret(name).ResourceVersion != version {
+			t.Errorf("%s: the Secret was written", name)
+		}
+		if got := b.warnings(name); got != 1 {
+			t.Errorf("%s: %d warnings, want 1", name, got)
+		}
+	}
+	if writes > int64(len(badInput)) {
+		t.Errorf("%d writes to the API server, want one status for each of %d", writes, len(badInput))
 	}
 	b.holds("first", `{"user":"first"}`)
 	b.holds("theirs", `{"theirs":"kept"}`)
+	canary.NotInCluster(t, b.cp, keys...)
 }
+
+func badName(line string) string { return "bad-" + strings.ToLower(line) }
 
 func badSpec(key string) string {
 	return "refreshInterval: 1h\ntarget: {deletionPolicy: Delete}\ndata: [{secretKey: user, remoteRef: {key: " + key + ", property: user}}]"
 }
 
-// spoil is one line of the table.
-func (b *bench) spoil(name, value string, failure error, spec, ref, out string) {
+// spoil does what a line says to an ExternalSecret that works.
+func (b *bench) spoil(name string, line badLine, fill func(name, text string) string) {
 	b.t.Helper()
-	canary := testenv.NewCanary(b.t)
-	fill := strings.NewReplacer("CANARY", canary.Value(), "LARGE", strings.Repeat("x", 1<<20+1), "HALF", strings.Repeat("x", 1<<19+1), "NAME", name, "NS", b.ns).Replace
-	b.backend.set(name, fill(`{"user":"CANARY"}`))
-	b.external(name, badSpec(name))
-	b.ready(name, "True")
-	before := b.secret(name)
+	if line.value != "" {
+		b.backend.set(name, strings.TrimPrefix(fill(name, line.value), "-"))
+	}
+	b.backend.fail(name, line.err)
+	b.merge(name, fill(name, line.spec))
+}
 
-	if value != "" {
-		b.backend.set(name, strings.TrimPrefix(fill(value), "-"))
-	}
-	b.backend.fail(name, failure)
-	writes, _, _ := b.costs(func() {
-		b.merge(name, fill(spec))
-		message := b.ready(name, "False/SecretSyncedError/").GetConditions()[0].Message
-		for _, want := range []string{ref, out} {
-			if !strings.Contains(message, fill(want)) {
-				b.t.Errorf("got %q, want %q in it", message, fill(want))
-			}
+// spoilt waits for what the condition says then, and for its Event.
+func (b *bench) spoilt(name string, line badLine, fill func(name, text string) string) {
+	b.t.Helper()
+	message := b.ready(name, "False/SecretSyncedError/").GetConditions()[0].Message
+	for _, want := range []string{line.ref, line.out} {
+		if !strings.Contains(message, fill(name, want)) {
+			b.t.Errorf("got %q, want %q in it", message, fill(name, want))
 		}
-	})
-	if after := b.secret(name); after.ResourceVersion != before.ResourceVersion {
-		b.t.Error("the Secret was written")
 	}
-	if got := b.warnings(name); got != 1 {
-		b.t.Errorf("%d warnings, want 1", got)
-	}
-	if writes > 1 {
-		b.t.Errorf("%d writes to the API server, want the status once", writes)
-	}
-	canary.NotInCluster(b.t, b.cp, b.key(name))
-	if failure != nil { // the others have the same store, and wait for it when it is down
-		b.backend.fail(name, nil)
-		b.merge(name, "data: [{secretKey: user, remoteRef: {key: "+name+", property: user}}]")
-		b.ready(name, "True")
-	}
+	b.eventually("its Event", func() bool { return b.warnings(name) > 0 })
 }
 
 // merge changes the spec of an ExternalSecret, and forces a sync.

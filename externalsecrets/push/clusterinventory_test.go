@@ -19,16 +19,19 @@ const (
 	own    = "namespaceSelectors: [{matchLabels: {kubernetes.io/metadata.name: NS}}]"
 )
 
-// clusterInventory has every field of a ClusterExternalSecret and of a
-// ClusterPushSecret besides those of the specs that they hold. NS and OTHER are
-// two namespaces, NAME is the name of the object.
-var clusterInventory = map[string]struct {
+// clusterLine is one line of clusterInventory.
+type clusterLine struct {
 	spec    string
 	name    string // of what is made; empty: NAME
 	both    bool   // it is made in both namespaces, not in NS alone
 	notes   bool   // and has a label and an annotation
 	refused string
-}{
+}
+
+// clusterInventory has every field of a ClusterExternalSecret and of a
+// ClusterPushSecret besides those of the specs that they hold. NS and OTHER are
+// two namespaces, NAME is the name of the object.
+var clusterInventory = map[string]clusterLine{
 	"es-selectors":          {spec: pulled + own},
 	"es-selectors-two":      {spec: pulled + "namespaceSelectors: [{matchLabels: {kubernetes.io/metadata.name: NS}}, {matchExpressions: [{key: kubernetes.io/metadata.name, operator: In, values: [OTHER]}]}]", both: true},
 	"es-selector-older":     {spec: pulled + "namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: NS}}"},
@@ -76,20 +79,21 @@ func TestClusterInventory(t *testing.T) {
 				}
 				return ""
 			})
-			b.made(line, other, object, tc.name, tc.both, tc.notes, tc.refused != "")
+			b.made(tc, other, object)
 		})
 	}
 }
 
 // made checks what is in both namespaces.
-func (b *bench) made(line, other, object, name string, both, notes, refused bool) {
+func (b *bench) made(line clusterLine, other, object string) {
 	b.t.Helper()
+	name := line.name
 	if name == "" {
 		name = object
 	}
-	for ns, want := range map[string]bool{b.ns: !refused, other: both} {
+	for ns, want := range map[string]bool{b.ns: line.refused == "", other: line.both} {
 		var one client.Object = &esv1.ExternalSecret{}
-		if strings.HasPrefix(line, "ps-") {
+		if strings.HasPrefix(line.spec, pushed) {
 			one = &esv1alpha1.PushSecret{}
 		}
 		err := b.Get(b.t.Context(), client.ObjectKey{Namespace: ns, Name: name}, one)
@@ -100,7 +104,7 @@ func (b *bench) made(line, other, object, name string, both, notes, refused bool
 		if owner := metav1.GetControllerOf(one); want && (owner == nil || owner.Name != object) {
 			b.t.Errorf("in %s: its owner is %v", ns, owner)
 		}
-		if want && notes && (one.GetLabels()["l"] != "v" || one.GetAnnotations()["note"] != "v") {
+		if want && line.notes && (one.GetLabels()["l"] != "v" || one.GetAnnotations()["note"] != "v") {
 			b.t.Errorf("in %s: labels %v, annotations %v", ns, one.GetLabels(), one.GetAnnotations())
 		}
 	}

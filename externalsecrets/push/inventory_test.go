@@ -160,8 +160,7 @@ func missing(t *testing.T, of reflect.Type, path, lines string, but []string) {
 	if of.Kind() != reflect.Struct || !strings.Contains(of.PkgPath(), "/apis/externalsecrets/") {
 		return
 	}
-	for i := range of.NumField() {
-		field := of.Field(i)
+	for field := range of.Fields() {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		if name != "" && !strings.Contains(lines, name+":") {
 			t.Errorf("no line has %s.%s", path, name)
