@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/lockstep-dev/lockstep/test/stage"
+	"github.com/lockstep-dev/lockstep/test/testenv"
 )
 
 // meter measures what is spent between start and stop.
@@ -48,7 +49,7 @@ func (b *bench) meter(ctx context.Context) (*meter, error) {
 	if m.provider, err = b.calls(ctx); err != nil {
 		return nil, err
 	}
-	m.cpu, _, _, err = b.Controller.Usage()
+	m.cpu, _, err = b.usage()
 	return m, err
 }
 
@@ -67,11 +68,24 @@ func (m *meter) stop(ctx context.Context) (spent, error) {
 	}
 	subtract(s.provider, m.provider)
 	var cpu time.Duration
-	if cpu, _, s.peak, err = m.b.Controller.Usage(); err != nil {
+	if cpu, s.peak, err = m.b.usage(); err != nil {
 		return s, err
 	}
 	s.cpu = cpu - m.cpu
 	return s, nil
+}
+
+// usage sums up what the controllers have used: processor time, and the most
+// memory in bytes.
+func (b *bench) usage() (cpu time.Duration, peak int64, err error) {
+	for _, c := range append([]*testenv.Controller{b.Controller}, b.besides...) {
+		t, _, p, err := c.Usage()
+		if err != nil {
+			return 0, 0, err
+		}
+		cpu, peak = cpu+t, peak+p
+	}
+	return cpu, peak, nil
 }
 
 // calls are the requests at the providers so far, by operation.

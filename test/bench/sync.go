@@ -70,19 +70,33 @@ func syncKustomization(i int) *kustomizev1.Kustomization {
 
 // readyTimes notes when each Kustomization becomes Ready.
 type readyTimes struct {
-	at    map[string]time.Time
-	done  chan struct{}
-	watch watch.Interface
+	at   map[string]time.Time
+	done chan error
+	stop context.CancelFunc
 }
 
-// readies begins to note; done is closed when n are Ready.
+// readies begins to note, until n are Ready.
 func (b *bench) readies(ctx context.Context, n int) (*readyTimes, error) {
-	w, err := b.Client.Watch(ctx, &kustomizev1.KustomizationList{}, client.InNamespace(stage.FluxNamespace))
+	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
+	r := &readyTimes{at: map[string]time.Time{}, done: make(chan error, 1), stop: cancel}
+	w, err := b.watchSyncs(ctx)
 	if err != nil {
+		cancel()
 		return nil, err
 	}
-	r := &readyTimes{at: map[string]time.Time{}, done: make(chan struct{}), watch: w}
-	go func() {
+	go func() { r.done <- b.note(ctx, r, w, n) }()
+	return r, nil
+}
+
+func (b *bench) watchSyncs(ctx context.Context) (watch.Interface, error) {
+	return b.Client.Watch(ctx, &kustomizev1.KustomizationList{}, client.InNamespace(stage.FluxNamespace))
+}
+
+// note returns when n are Ready. The API server ends a watch whose client is
+// slow, as on a busy machine: it begins again, with what is there, so that no
+// Kustomization is missed.
+func (b *bench) note(ctx context.Context, r *readyTimes, w watch.Interface, n int) error {
+	for {
 		for e := range w.ResultChan() {
 			ks, ok := e.Object.(*kustomizev1.Kustomization)
 			if !ok || !apimeta.IsStatusConditionTrue(ks.Status.Conditions, meta.ReadyCondition) {
@@ -90,23 +104,24 @@ func (b *bench) readies(ctx context.Context, n int) (*readyTimes, error) {
 			}
 			if _, known := r.at[ks.Name]; !known {
 				r.at[ks.Name] = time.Now()
-				if len(r.at) == n {
-					close(r.done)
-					return
-				}
+			}
+			if len(r.at) == n {
+				w.Stop()
+				return nil
 			}
 		}
-	}()
-	return r, nil
+		var err error
+		if w, err = b.watchSyncs(ctx); err != nil {
+			return fmt.Errorf("%d of %d Kustomizations are Ready: %w", len(r.at), n, err)
+		}
+	}
 }
 
 func (r *readyTimes) wait(ctx context.Context) error {
-	defer r.watch.Stop()
+	defer r.stop()
 	select {
-	case <-r.done:
-		return nil
-	case <-time.After(syncTimeout):
-		return fmt.Errorf("not all Kustomizations are Ready after %s", syncTimeout)
+	case err := <-r.done:
+		return err
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -180,7 +180,9 @@ func (b *bench) syncRepository(ctx context.Context, files map[string]string) err
 }
 
 func (b *bench) syncSource(ctx context.Context, url string) error {
-	return b.Ensure(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, b.GitCredentials(), stage.Source("sync", url, 10*time.Minute))
+	source := stage.Source("sync", url, 10*time.Minute)
+	source.Spec.Timeout = &metav1.Duration{Duration: time.Minute} // without one, Flux's controller needs the default of its own definition
+	return b.Ensure(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, b.GitCredentials(), source)
 }
 
 // creators is how many Kustomizations are created at once, so that it is the
