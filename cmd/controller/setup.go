@@ -110,11 +110,12 @@ func setup(mgr ctrl.Manager, o *options) error {
 	line := &queue.Queue{Stores: open}
 	made := &generators.Generators{Reader: c, References: open.References, Registry: open.Registry, Backends: makers(o), Ambient: open.Identity.Ambient, LinkLocal: open.Identity.LinkLocal, Class: o.controllerClass}
 	puller := &pull.Controller{Client: c, Reader: reader, Metadata: metadata, Recorder: events, Stores: open, Queue: line, Makers: made, Namespace: o.namespace}
+	clouds := &logins{makers: makers(o), references: open.References, identity: o.identity}
 	deps := source.Deps{Client: c, Metadata: metadata, Secrets: reader, Recorder: events, Store: sources}
 
 	for _, r := range []interface{ SetupWithManager(ctrl.Manager) error }{
-		&source.Controller{Client: c, Metadata: metadata, Secrets: reader, Recorder: events, Store: sources, AllowHTTPCredentials: o.allowHTTPCredentials, MaxGitSize: o.maxGitSize << 20},
-		oci.New(deps, oci.Options{AllowHTTPCredentials: o.allowHTTPCredentials}),
+		&source.Controller{Client: c, Metadata: metadata, Secrets: reader, Recorder: events, Store: sources, AllowHTTPCredentials: o.allowHTTPCredentials, MaxGitSize: o.maxGitSize << 20, Login: clouds.git},
+		oci.New(deps, oci.Options{AllowHTTPCredentials: o.allowHTTPCredentials, Login: clouds.oci}),
 		bucket.New(deps, bucket.Options{AllowHTTPCredentials: o.allowHTTPCredentials}),
 		&external.Controller{Deps: deps},
 		&kustomization.Controller{Client: c, Metadata: metadata, Recorder: events, Sources: sources, Clients: clients, Account: account, References: refs, DefaultServiceAccount: o.sync.defaultServiceAccount, Plaintext: o.sync.plaintext, Decryption: o.sync.decryption, AgeSecret: types.NamespacedName{Namespace: o.namespace, Name: o.sync.ageSecret}},

@@ -40,6 +40,8 @@ type Controller struct {
 	// MaxGitSize is how many bytes the objects of one fetch may have, which are
 	// held in memory while it is made a tree of; 0 means DefaultMaxGitSize.
 	MaxGitSize int64
+	// Login gets credentials of the cloud in spec.provider. Nil: there is none.
+	Login Login
 
 	states states
 	pool   pool

@@ -207,7 +207,7 @@ func TestFailuresSayWhatToDoAndKeepWhatWorks(t *testing.T) {
 			s.URL = "http://127.0.0.1:1/x.git"
 			s.SecretRef = &meta.LocalObjectReference{Name: "basic"}
 		}, sourcev1.AuthenticationFailedReason, []string{"http", "--allow-http-credentials"}},
-		{"Azure", func(s *sourcev1.GitRepositorySpec) { s.Provider = "azure" }, "UnsupportedField", []string{"spec.provider", "generic"}},
+		{"Azure", func(s *sourcev1.GitRepositorySpec) { s.Provider = "azure" }, "UnsupportedField", []string{"spec.provider"}},
 		{"AWS", func(s *sourcev1.GitRepositorySpec) { s.Provider = "aws" }, "UnsupportedField", []string{"spec.provider", "generic"}},
 		{"NoApp", func(s *sourcev1.GitRepositorySpec) { s.Provider = "github" }, sourcev1.AuthenticationFailedReason, []string{"githubAppID"}},
 		{"NoSigners", func(s *sourcev1.GitRepositorySpec) {

@@ -26,6 +26,7 @@ func classify(r *sourcev1.GitRepository, err error, f fetching) error {
 		host    *hostError
 		app     *appError
 		module  *moduleError
+		login   *loginError
 	)
 	at := url // what the failure is about
 	if errors.As(err, &module) {
@@ -34,6 +35,8 @@ func classify(r *sourcev1.GitRepository, err error, f fetching) error {
 	switch {
 	case errors.As(err, &wrong):
 		return reconciler.Final(wrong.reason, err)
+	case errors.As(err, &login):
+		return login.error
 	case errors.As(err, &refused):
 		return reconciler.Wait(refused.reason, later, fmt.Errorf("%s: %w: sign it with a key of the Secret %s/%s, or add the key there", url, refused, r.Namespace, r.Spec.Verification.SecretRef.Name))
 	case errors.As(err, &ref):
@@ -47,6 +50,9 @@ func classify(r *sourcev1.GitRepository, err error, f fetching) error {
 	case errors.As(err, &tree):
 		return reconciler.Wait(sourcev1.InvalidPathReason, later, fmt.Errorf("%s: %w", url, err))
 	case errors.Is(err, transport.ErrAuthenticationRequired), errors.Is(err, transport.ErrAuthorizationFailed), isSSHDenied(err):
+		if f.state != nil {
+			f.state.passes.Drop()
+		}
 		return reconciler.Wait(reasonAuthentication, later, fmt.Errorf("%s: %s", at, denied(r)))
 	case Untrusted(err):
 		return reconciler.Wait(reasonOperation, later, fmt.Errorf("%s: the server's certificate is not trusted: put its authority into ca.crt of the Secret of spec.secretRef", at))
@@ -62,6 +68,9 @@ func classify(r *sourcev1.GitRepository, err error, f fetching) error {
 }
 
 func denied(r *sourcev1.GitRepository) string {
+	if r.Spec.Provider == sourcev1.GitProviderAzure {
+		return "the server refuses the token of " + r.Spec.Provider + ": give its identity the right to read the repository"
+	}
 	if r.Spec.SecretRef == nil {
 		return "the server asks for credentials: name a Secret with them in spec.secretRef"
 	}
@@ -79,6 +88,9 @@ func (f fetching) redact(text string) string {
 	text = redact(redact(text, f.secret), f.proxy)
 	if f.state != nil && f.state.token.value != "" {
 		text = strings.ReplaceAll(text, f.state.token.value, "[secret]")
+	}
+	if f.state != nil && f.state.passes.pass.Password != "" {
+		text = strings.ReplaceAll(text, f.state.passes.pass.Password, "[secret]")
 	}
 	return text
 }

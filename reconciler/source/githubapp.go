@@ -198,6 +198,9 @@ func (a *app) call(ctx context.Context, q request, signed string, out any) error
 
 // provider makes the credentials of f those that its provider gives.
 func (s *state) provider(ctx context.Context, f *fetching) error {
+	if f.Spec.Provider == sourcev1.GitProviderAzure {
+		return s.cloud(ctx, f)
+	}
 	if f.Spec.Provider != sourcev1.GitProviderGitHub {
 		if len(f.secret[keyAppID]) > 0 {
 			return &invalid{reasonAuthentication, fmt.Errorf("spec.secretRef: the Secret is that of a GitHub App: set spec.provider to %s", sourcev1.GitProviderGitHub)}

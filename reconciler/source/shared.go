@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fluxcd/pkg/apis/meta"
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"k8s.io/apimachinery/pkg/types"
@@ -38,7 +39,7 @@ type repository struct {
 
 // of returns the repository of f, and notes that f uses it.
 func (p *pool) of(f fetching) *repository {
-	key := sha256.Sum256([]byte(f.Spec.URL + "\n" + sortedSecret(f.secret) + "\n" + sortedSecret(f.proxy)))
+	key := sha256.Sum256([]byte(f.Spec.URL + "\n" + sortedSecret(f.secret) + "\n" + sortedSecret(f.proxy) + "\n" + f.identity()))
 	user := types.NamespacedName{Namespace: f.Namespace, Name: f.Name}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -56,6 +57,15 @@ func (p *pool) of(f fetching) *repository {
 	}
 	r.users[user] = true
 	return r
+}
+
+// identity is who a cloud gives credentials to. Without it, one would be shown
+// what another may see.
+func (f fetching) identity() string {
+	if f.Spec.Provider != sourcev1.GitProviderAzure {
+		return ""
+	}
+	return f.Spec.Provider + " " + f.Namespace + "/" + f.Spec.ServiceAccountName
 }
 
 // forget notes that an object uses no repository any more.

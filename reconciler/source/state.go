@@ -35,6 +35,7 @@ type state struct {
 
 	secrets SecretCache
 	token   appToken
+	passes  Passes
 	modules map[string]*checkout // of submodules, by address and commit
 }
 
@@ -70,6 +71,7 @@ type fetching struct {
 	proxy    credentials
 	insecure bool
 	size     int64 // see Controller.MaxGitSize
+	login    Login
 
 	repository *repository
 	since      time.Time // from when on a listing is new enough
@@ -270,7 +272,7 @@ func (e *treeError) Unwrap() error { return e.err }
 
 // fetching reads all that the spec refers to.
 func (c *Controller) fetching(ctx context.Context, r *sourcev1.GitRepository) (fetching, error) {
-	f := fetching{GitRepository: r, insecure: c.AllowHTTPCredentials, size: c.MaxGitSize}
+	f := fetching{GitRepository: r, insecure: c.AllowHTTPCredentials, size: c.MaxGitSize, login: c.Login}
 	read := Secrets{Metadata: c.Metadata, Reader: c.Secrets, Namespace: r.Namespace, Cache: &c.states.of(r).secrets}
 	var err error
 	if f.secret, err = read.Get(ctx, "spec.secretRef", r.Spec.SecretRef); err != nil {
@@ -294,8 +296,7 @@ func supported(r *sourcev1.GitRepository) error {
 		way   string
 	}{
 		{r.Spec.Provider == sourcev1.GitProviderAWS, "spec.provider: aws", "make Git credentials for CodeCommit in IAM, and use generic with a Secret in spec.secretRef"},
-		{r.Spec.Provider == sourcev1.GitProviderAzure, "spec.provider: azure", "make a token or an SSH key in Azure DevOps, and use generic with a Secret in spec.secretRef"},
-		{r.Spec.ServiceAccountName != "", "spec.serviceAccountName", "use a Secret in spec.secretRef"},
+		{r.Spec.ServiceAccountName != "" && r.Spec.Provider != sourcev1.GitProviderAzure, "spec.serviceAccountName", "use a Secret in spec.secretRef"},
 	} {
 		if f.set {
 			return fmt.Errorf("%s is not supported: %s", f.field, f.way)

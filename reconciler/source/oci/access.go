@@ -35,7 +35,11 @@ func (f *fetcher) connect(ctx context.Context, r *run, repository name.Repositor
 	if err != nil {
 		return nil, err
 	}
-	parts := []string{r.Object.Spec.URL, fmt.Sprint(r.Object.Spec.Insecure), sorted(certs), sorted(proxySecret)}
+	pass, err := f.pass(ctx, r, repository)
+	if err != nil {
+		return nil, err
+	}
+	parts := []string{r.Object.Spec.URL, fmt.Sprint(r.Object.Spec.Insecure), sorted(certs), sorted(proxySecret), pass.Username, pass.Password}
 	for _, c := range configs {
 		parts = append(parts, sorted(c.data))
 	}
@@ -46,6 +50,9 @@ func (f *fetcher) connect(ctx context.Context, r *run, repository name.Repositor
 	auth, err := authenticator(configs, repository)
 	if err != nil {
 		return nil, err
+	}
+	if pass != (source.Pass{}) {
+		auth = &authn.Basic{Username: pass.Username, Password: pass.Password}
 	}
 	config, err := source.TLS("spec.certSecretRef", certs)
 	if err != nil {
@@ -64,6 +71,23 @@ func (f *fetcher) connect(ctx context.Context, r *run, repository name.Repositor
 	return reg, nil
 }
 
+// byCloud reports whether a cloud gives the credentials: one does that is named,
+// if there is no Secret.
+func byCloud(o *sourcev1.OCIRepository) bool {
+	return o.Spec.Provider != "" && o.Spec.Provider != sourcev1.GenericOCIProvider && o.Spec.SecretRef == nil
+}
+
+// pass is what a cloud gives; zero without one.
+func (f *fetcher) pass(ctx context.Context, r *run, repository name.Repository) (source.Pass, error) {
+	if !byCloud(r.Object) {
+		return source.Pass{}, nil
+	}
+	return r.State.passes.Get(ctx, f.options.Login, source.Who{
+		Provider: r.Object.Spec.Provider, Host: repository.RegistryStr(), Path: repository.RepositoryStr(),
+		Namespace: r.Object.Namespace, Account: r.Object.Spec.ServiceAccountName,
+	})
+}
+
 // pullSecret is the content of a Secret with credentials of registries.
 type pullSecret struct {
 	field string
@@ -80,7 +104,7 @@ func (f *fetcher) pullSecrets(ctx context.Context, r *run) ([]pullSecret, error)
 		}
 		all = append(all, pullSecret{"spec.secretRef", data})
 	}
-	if r.Object.Spec.ServiceAccountName == "" {
+	if r.Object.Spec.ServiceAccountName == "" || byCloud(r.Object) {
 		return all, nil
 	}
 	account, err := r.Account(ctx, r.Object.Spec.ServiceAccountName)
@@ -171,7 +195,10 @@ func (e *statusError) outcome(o *sourcev1.OCIRepository) error {
 	switch e.status {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		way := "name a Secret with credentials in spec.secretRef"
-		if o.Spec.SecretRef != nil || o.Spec.ServiceAccountName != "" {
+		switch {
+		case byCloud(o):
+			way = "give the identity that " + o.Spec.Provider + " knows the right to pull it"
+		case o.Spec.SecretRef != nil || o.Spec.ServiceAccountName != "":
 			way = "put the right credentials into the Secret " + cmp.Or(secretName(o), "that the ServiceAccount names")
 		}
 		return reconciler.Wait(reasonAuthentication, later, fmt.Errorf("%s: the registry refuses to show it: %s", o.Spec.URL, way))

@@ -37,6 +37,8 @@ type run = source.Run[*sourcev1.OCIRepository, state]
 type Options struct {
 	// AllowHTTPCredentials sends credentials to registries over http:// too.
 	AllowHTTPCredentials bool
+	// Login gets credentials of the cloud in spec.provider. Nil: there is none.
+	Login source.Login
 }
 
 // New returns the controller of OCIRepositories.
@@ -76,6 +78,7 @@ func secrets(r *sourcev1.OCIRepository) (names []string) {
 type state struct {
 	registry   *registry // how it is reached
 	registryOf string    // what that was made by
+	passes     source.Passes
 
 	of          string // what, besides the digest, the snapshot was made by
 	digest      string
@@ -90,9 +93,6 @@ type fetcher struct{ options Options }
 
 // fetch returns what the artifact holds: with one request if it did not change.
 func (f *fetcher) fetch(ctx context.Context, r *run) (source.Snapshot, error) {
-	if err := supported(r.Object); err != nil {
-		return source.Snapshot{}, reconciler.Final(reasonUnsupported, err)
-	}
 	repository, err := parse(r.Object)
 	if err != nil {
 		return source.Snapshot{}, err
@@ -137,9 +137,6 @@ const annotationRevision = "org.opencontainers.image.revision"
 
 // restore pulls the digest that the status names.
 func (f *fetcher) restore(ctx context.Context, r *run) (source.Snapshot, error) {
-	if err := supported(r.Object); err != nil {
-		return source.Snapshot{}, err
-	}
 	repository, err := parse(r.Object)
 	if err != nil {
 		return source.Snapshot{}, err
@@ -168,21 +165,10 @@ func of(r *sourcev1.OCIRepository) string {
 
 // Condition reasons.
 const (
-	reasonUnsupported    = "UnsupportedField"
 	reasonAuthentication = sourcev1.AuthenticationFailedReason
 	reasonPull           = sourcev1.OCIPullFailedReason
 	reasonLayer          = sourcev1.OCILayerOperationFailedReason
 )
-
-// supported refuses what nothing here acts on.
-func supported(r *sourcev1.OCIRepository) error {
-	switch r.Spec.Provider {
-	case "", sourcev1.GenericOCIProvider:
-		return nil
-	default:
-		return fmt.Errorf("spec.provider: %s is not supported: leave it out, and let an ExternalSecret with a generator (ECRAuthorizationToken, GCRAccessToken) keep a Secret with the credentials, which spec.secretRef names", r.Spec.Provider)
-	}
-}
 
 // parse reads the address.
 func parse(r *sourcev1.OCIRepository) (name.Repository, error) {

@@ -50,11 +50,18 @@ type bench struct {
 	registry *testenv.Registry
 	store    *source.Store
 	manager  *testenv.Manager
+
+	controller oci.Options
 }
 
 func start(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t, cp: cluster.Get(t), registry: testenv.StartRegistry(t, false)}
+	return startWith(t, oci.Options{})
+}
+
+func startWith(t *testing.T, options oci.Options) *bench {
+	t.Helper()
+	b := &bench{t: t, controller: options, cp: cluster.Get(t), registry: testenv.StartRegistry(t, false)}
 	b.ns = b.cp.Namespace(t)
 	b.Client = b.run()
 	b.secret("certs", map[string]string{"ca.crt": b.ca()})
@@ -75,7 +82,7 @@ func (b *bench) run() client.Client {
 		return oci.New(source.Deps{
 			Client: mgr.GetClient(), Metadata: mgr.GetCache(), Secrets: mgr.GetAPIReader(),
 			Recorder: mgr.GetEventRecorderFor("lockstep"), Store: b.store,
-		}, oci.Options{}).SetupWithManager(mgr)
+		}, b.controller).SetupWithManager(mgr)
 	})
 	c, err := client.New(b.cp.RestConfig(), client.Options{Scheme: scheme})
 	if err != nil {

@@ -146,7 +146,7 @@ func TestRefuses(t *testing.T) {
 		reason, want string
 	}{
 		"a tag in the address": {func(s *sourcev1.OCIRepositorySpec) { s.URL += ":latest" }, sourcev1.URLInvalidReason, "spec.url"},
-		"a cloud's provider":   {func(s *sourcev1.OCIRepositorySpec) { s.Provider = "aws" }, "UnsupportedField", "ECRAuthorizationToken"},
+		"a cloud's provider":   {func(s *sourcev1.OCIRepositorySpec) { s.Provider = "aws" }, "UnsupportedField", "spec.provider"},
 		"a proxy of no address": {func(s *sourcev1.OCIRepositorySpec) {
 			s.ProxySecretRef = &meta.LocalObjectReference{Name: "certs"}
 		}, sourcev1.AuthenticationFailedReason, "spec.proxySecretRef"},

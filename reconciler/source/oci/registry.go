@@ -278,6 +278,9 @@ func (f *fetcher) classify(r *run, err error) error {
 	case errors.As(err, &layer):
 		return reconciler.Wait(reasonLayer, later, fmt.Errorf("%s: %w", o.Spec.URL, layer))
 	case status != nil:
+		if status.status == http.StatusUnauthorized {
+			r.State.passes.Drop()
+		}
 		return status.outcome(o)
 	default:
 		return reconciler.Temporary(reasonPull, fmt.Errorf("%s: %s", o.Spec.URL, redact(err.Error(), r.State.registry)))
