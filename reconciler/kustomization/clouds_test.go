@@ -197,14 +197,9 @@ func (m *managedCluster) aks(w http.ResponseWriter, r *http.Request) {
 	m.answer(w, map[string]any{"kubeconfigs": []any{map[string]any{"name": "clusterUser", "value": []byte(config)}}})
 }
 
-// TestKubeConfigByCloud reaches clusters of the three clouds by what they give
-// to a ServiceAccount of ours.
-func TestKubeConfigByCloud(t *testing.T) {
-	m := startManaged(t)
-	b := start(t, func(b *bench) {
-		b.ctrl.Decryption = decrypt.Settings{HTTP: m.Client(), STS: m.URL + "/sts", GoogleSTS: m.URL + "/google", GoogleIAM: m.URL + "/google", AzureLogin: m.URL}
-		b.ctrl.Clouds = kustomization.Clouds{EKS: m.URL + "/eks", GKE: m.URL + "/gke", AzureManager: m.URL + "/arm"}
-	})
+// cloudUsers are an account that all clouds trust, and one that none does.
+func cloudUsers(b *bench) {
+	b.t.Helper()
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: b.ns, Name: "cloud-user", Annotations: map[string]string{
 		"eks.amazonaws.com/role-arn":                    "arn:aws:iam::123456789012:role/far",
 		"gcp.auth.fluxcd.io/workload-identity-provider": "projects/1/locations/global/workloadIdentityPools/p/providers/q",
@@ -214,10 +209,21 @@ func TestKubeConfigByCloud(t *testing.T) {
 	}}}
 	plain := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: b.ns, Name: "plain"}}
 	for _, o := range []client.Object{account, plain} {
-		if err := b.Create(t.Context(), o); err != nil {
-			t.Fatal(err)
+		if err := b.Create(b.t.Context(), o); err != nil {
+			b.t.Fatal(err)
 		}
 	}
+}
+
+// TestKubeConfigByCloud reaches clusters of the three clouds by what they give
+// to a ServiceAccount of ours.
+func TestKubeConfigByCloud(t *testing.T) {
+	m := startManaged(t)
+	b := start(t, func(b *bench) {
+		b.ctrl.Decryption = decrypt.Settings{HTTP: m.Client(), STS: m.URL + "/sts", GoogleSTS: m.URL + "/google", GoogleIAM: m.URL + "/google", AzureLogin: m.URL}
+		b.ctrl.Clouds = kustomization.Clouds{EKS: m.URL + "/eks", GKE: m.URL + "/gke", AzureManager: m.URL + "/arm"}
+	})
+	cloudUsers(b)
 	given := map[string]string{"address": m.URL, "ca.crt": string(m.ca())}
 	files := map[string]string{}
 	for name, tc := range map[string]struct {

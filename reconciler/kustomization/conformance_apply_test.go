@@ -8,11 +8,16 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
+func job(image string) string {
+	return "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: once\nspec:\n  template:\n    spec: {restartPolicy: Never, containers: [{name: c, image: " + image + "}]}\n"
+}
+
+func hasExtra(b *bench) bool {
+	cm, err := b.configMap("a")
+	return err == nil && cm.Data["extra"] == "theirs"
+}
+
 func appliesAsFlux() map[string]conformance {
-	job := func(image string) string {
-		return "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: once\nspec:\n  template:\n    spec: {restartPolicy: Never, containers: [{name: c, image: " + image + "}]}\n"
-	}
-	hasExtra := func(b *bench) bool { cm, err := b.configMap("a"); return err == nil && cm.Data["extra"] == "theirs" }
 	return map[string]conformance{
 		"RoleAndRoleBinding": {
 			reason: "A Role and what binds it come in one revision.",
@@ -35,6 +40,23 @@ func appliesAsFlux() map[string]conformance {
 				{name: "forced", push: map[string]string{"j.yaml": with(job("example.org/a:2"), "kustomize.toolkit.fluxcd.io/force: enabled")}},
 			},
 		},
+		"Validation": {
+			reason: "What the API server refuses is told, and put right by the next revision.",
+			files:  map[string]string{"a.yaml": strings.Replace(configMap("a", "one"), "data:\n  key: one", "data: 7", 1)},
+			ready:  "False/ReconciliationFailed",
+			steps:  []step{{name: "fixed", push: map[string]string{"a.yaml": configMap("a", "one")}, want: has("a", "one")}},
+		},
+		"ConfigurationError": {
+			reason: "What does not build is told, and put right by the next revision.",
+			files:  map[string]string{"a.yaml": "a: [b\n"},
+			ready:  "False/BuildFailed",
+			steps:  []step{{name: "fixed", push: map[string]string{"a.yaml": configMap("a", "one")}, want: has("a", "one")}},
+		},
+	}
+}
+
+func sharesAsFlux() map[string]conformance {
+	return map[string]conformance{
 		"KubectlHandsOver": {
 			reason: "What kubectl had set and Git does not goes.",
 			before: createConfigMap("a", "kubectl-client-side-apply", "theirs"),
@@ -74,6 +96,11 @@ func appliesAsFlux() map[string]conformance {
 			files:  map[string]string{"a.yaml": with(configMap("a", "ours"), ssa+": Ignore"), "b.yaml": configMap("b", "ours")},
 			steps:  []step{{name: "not there", want: func(b *bench) bool { return b.gone("a") && has("b", "ours")(b) }}},
 		},
+	}
+}
+
+func leavesAsFlux() map[string]conformance {
+	return map[string]conformance{
 		"ReconcileDisabledLive": {
 			reason: "A live object that says so is left alone, and put right when it no longer does.",
 			files:  map[string]string{"a.yaml": configMap("a", "ours")},
@@ -100,6 +127,11 @@ func appliesAsFlux() map[string]conformance {
 				}},
 			},
 		},
+	}
+}
+
+func buildsAsFlux() map[string]conformance {
+	return map[string]conformance{
 		"CommonMetadata": {
 			reason: "Common labels and annotations win over those of the files.",
 			files:  map[string]string{"a.yaml": with(configMap("a", "one"), "team: file")},
@@ -128,6 +160,11 @@ func appliesAsFlux() map[string]conformance {
 				return err == nil && strings.Contains(cm.Annotations["config.kubernetes.io/origin"], "a.yaml")
 			}}},
 		},
+	}
+}
+
+func changesAsFlux() map[string]conformance {
+	return map[string]conformance{
 		"MultiplePatchDelete": {
 			reason: "Patches take objects out.",
 			files:  map[string]string{"a.yaml": configMap("a", "one") + "---\n" + configMap("b", "one") + "---\n" + configMap("c", "one")},
@@ -153,17 +190,10 @@ func appliesAsFlux() map[string]conformance {
 			},
 			steps: []step{{name: "applied", want: there("a")}},
 		},
-		"Validation": {
-			reason: "What the API server refuses is told, and put right by the next revision.",
-			files:  map[string]string{"a.yaml": strings.Replace(configMap("a", "one"), "data:\n  key: one", "data: 7", 1)},
-			ready:  "False/ReconciliationFailed",
-			steps:  []step{{name: "fixed", push: map[string]string{"a.yaml": configMap("a", "one")}, want: has("a", "one")}},
-		},
-		"ConfigurationError": {
-			reason: "What does not build is told, and put right by the next revision.",
-			files:  map[string]string{"a.yaml": "a: [b\n"},
-			ready:  "False/BuildFailed",
-			steps:  []step{{name: "fixed", push: map[string]string{"a.yaml": configMap("a", "one")}, want: has("a", "one")}},
+		"Transformers": {
+			reason: "What a kustomization transforms stays so.",
+			files:  map[string]string{"kustomization.yaml": "resources: [a.yaml]\ntransformers: [t.yaml]\n", "a.yaml": configMap("a", "one"), "t.yaml": "apiVersion: builtin\nkind: LabelTransformer\nmetadata: {name: t}\nlabels: {team: a}\nfieldSpecs: [{path: metadata/labels, create: true}]\n"},
+			steps:  []step{{name: "set", want: func(b *bench) bool { cm, err := b.configMap("a"); return err == nil && cm.Labels["team"] == "a" }}},
 		},
 	}
 }

@@ -41,7 +41,9 @@ type step struct {
 // TestConformance is the list of behaviours that Flux's own tests of its
 // kustomize-controller stand for, as tests of our own making.
 func TestConformance(t *testing.T) {
-	for _, group := range []map[string]conformance{appliesAsFlux(), prunesAsFlux(), substitutesAsFlux(), waitsAsFlux()} {
+	for _, group := range []map[string]conformance{
+		appliesAsFlux(), sharesAsFlux(), leavesAsFlux(), buildsAsFlux(), changesAsFlux(), prunesAsFlux(), deletesAsFlux(), substitutesAsFlux(), waitsAsFlux(), answersAsFlux(),
+	} {
 		for name, tc := range group {
 			t.Run(name, func(t *testing.T) {
 				b := start(t)
@@ -142,17 +144,6 @@ const ssa = "kustomize.toolkit.fluxcd.io/ssa"
 func prunesAsFlux() map[string]conformance {
 	two := map[string]string{"a.yaml": configMap("a", "one"), "b.yaml": configMap("b", "one")}
 	one := map[string]string{"a.yaml": configMap("a", "one")}
-	drop := func(c *bench) {
-		if err := c.Delete(c.t.Context(), &kustomizev1.Kustomization{ObjectMeta: metav1.ObjectMeta{Namespace: c.ns, Name: "app"}}); err != nil {
-			c.t.Fatal(err)
-		}
-	}
-	finished := func(c *bench) bool {
-		return apierrors.IsNotFound(c.Get(c.t.Context(), client.ObjectKey{Namespace: c.ns, Name: "app"}, &kustomizev1.Kustomization{}))
-	}
-	unfinalize := func(name string) func(*bench) {
-		return func(c *bench) { edit(name, "someone", func(cm *corev1.ConfigMap) { cm.Finalizers = nil })(c) }
-	}
 	return map[string]conformance{
 		"Prune":    {reason: "What is gone from the source goes.", files: two, steps: []step{{name: "second", push: one, want: absent("b")}}},
 		"PruneOff": {reason: "But not without spec.prune.", files: two, spec: func(s *kustomizev1.KustomizationSpec) { s.Prune = false }, steps: []step{{name: "second", push: one, want: stays(there("b"))}}},
@@ -177,6 +168,27 @@ func prunesAsFlux() map[string]conformance {
 			reason: "What was only created is pruned.", files: map[string]string{"a.yaml": configMap("a", "one"), "b.yaml": with(configMap("b", "one"), ssa+": IfNotPresent")},
 			steps: []step{{name: "second", push: one, want: absent("b")}},
 		},
+		"PruneEmpty": {
+			reason: "A path that has nothing left looks like a mistake, and is none if somebody says so.", files: map[string]string{"a.yaml": configMap("a", "one"), "kustomization.yaml": "resources: [a.yaml]\n"},
+			steps: []step{{name: "second", push: map[string]string{"kustomization.yaml": "resources: []\n"}, ready: "False", want: stays(there("a"))}},
+		},
+	}
+}
+
+func deletesAsFlux() map[string]conformance {
+	one := map[string]string{"a.yaml": configMap("a", "one")}
+	drop := func(c *bench) {
+		if err := c.Delete(c.t.Context(), &kustomizev1.Kustomization{ObjectMeta: metav1.ObjectMeta{Namespace: c.ns, Name: "app"}}); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	finished := func(c *bench) bool {
+		return apierrors.IsNotFound(c.Get(c.t.Context(), client.ObjectKey{Namespace: c.ns, Name: "app"}, &kustomizev1.Kustomization{}))
+	}
+	unfinalize := func(name string) func(*bench) {
+		return func(c *bench) { edit(name, "someone", func(cm *corev1.ConfigMap) { cm.Finalizers = nil })(c) }
+	}
+	return map[string]conformance{
 		"DeletionPolicyDelete": {
 			reason: "Delete deletes, also without spec.prune.", files: one,
 			spec: func(s *kustomizev1.KustomizationSpec) {
@@ -239,13 +251,19 @@ func substitutesAsFlux() map[string]conformance {
 	}
 }
 
-func waitsAsFlux() map[string]conformance {
+// gates are a kind whose health only an expression tells.
+func gates() string {
 	group := "gates.example.org"
-	crd := "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: " + group + "}\nspec:\n  group: example.org\n  scope: Namespaced\n  names: {kind: Gate, plural: gates}\n" +
+	return "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: " + group + "}\nspec:\n  group: example.org\n  scope: Namespaced\n  names: {kind: Gate, plural: gates}\n" +
 		"  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]\n"
-	gate := func(state string) string {
-		return "apiVersion: example.org/v1\nkind: Gate\nmetadata:\n  name: g\nspec: {state: " + state + "}\n"
-	}
+}
+
+func gate(state string) string {
+	return "apiVersion: example.org/v1\nkind: Gate\nmetadata:\n  name: g\nspec: {state: " + state + "}\n"
+}
+
+func waitsAsFlux() map[string]conformance {
+	crd := gates()
 	expr := kustomize.CustomHealthCheck{APIVersion: "example.org/v1", HealthCheckExpressions: kustomize.HealthCheckExpressions{
 		Current: "spec.state == 'open'", Failed: "spec.state == 'broken'",
 	}}
@@ -275,6 +293,20 @@ func waitsAsFlux() map[string]conformance {
 			files:  map[string]string{"a.yaml": configMap("a", "one"), "web.yaml": strings.Replace(deployment, "{name: web}", "{name: web, annotations: {"+ssa+": Ignore}}", 1)},
 			spec:   func(s *kustomizev1.KustomizationSpec) { s.Wait = true },
 		},
+		"CancelHealthCheckOnNewRevision": {
+			reason: "A new revision ends the wait for the old one.",
+			files:  map[string]string{"crd.yaml": crd, "g.yaml": gate("shut")},
+			spec: func(s *kustomizev1.KustomizationSpec) {
+				s.Wait, s.Timeout, s.HealthCheckExprs = true, &metav1.Duration{Duration: time.Hour}, []kustomize.CustomHealthCheck{expr}
+			},
+			ready: "Unknown/Progressing",
+			steps: []step{{name: "open", push: map[string]string{"crd.yaml": crd, "g.yaml": gate("open")}}},
+		},
+	}
+}
+
+func answersAsFlux() map[string]conformance {
+	return map[string]conformance{
 		"History": {
 			reason: "The status keeps what was applied, and when.",
 			files:  map[string]string{"a.yaml": configMap("a", "one")},

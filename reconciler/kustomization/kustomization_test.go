@@ -246,77 +246,105 @@ func TestApplyPruneDrift(t *testing.T) {
 		t.Errorf("an object outside the path: got %v, want none", err)
 	}
 
-	t.Run("NothingChanged", func(t *testing.T) {
-		before := b.requests.writes.Load()
-		b.push("main@sha1:2", map[string]string{"app/a.yaml": configMap("a", "one"), "app/b.yaml": configMap("b", "one"), "other/c.yaml": configMap("c", "two")})
-		b.ready("app", "True/ReconciliationSucceeded/Applied revision: main@sha1:2")
-		if got := b.settled() - before; got != 2 {
-			t.Errorf("a commit elsewhere: %d writes, want 2, for the revision in the status and its event", got)
-		}
-	})
-	t.Run("NoOp", func(t *testing.T) {
-		reads, writes := b.requests.reads.Load(), b.requests.writes.Load()
-		b.push("main@sha1:2", map[string]string{"app/a.yaml": configMap("a", "one"), "app/b.yaml": configMap("b", "one")})
-		time.Sleep(time.Second) // long enough for any request to be made
-		if r, w := b.requests.reads.Load()-reads, b.requests.writes.Load()-writes; r+w != 0 {
-			t.Errorf("a no-op: %d reads and %d writes, want none", r, w)
-		}
-	})
-	t.Run("DriftEdited", func(t *testing.T) {
+	t.Run("NothingChanged", func(t *testing.T) { nothingChanged(t, b) })
+	t.Run("NoOp", func(t *testing.T) { noOp(t, b) })
+	t.Run("DriftEdited", func(t *testing.T) { driftEdited(t, b) })
+	t.Run("DriftDeleted", func(t *testing.T) { driftDeleted(t, b) })
+	t.Run("ForeignField", func(t *testing.T) { foreignField(t, b) })
+	t.Run("Prune", func(t *testing.T) { pruneOne(t, b) })
+	t.Run("Delete", func(t *testing.T) { deleteAll(t, b, ks) })
+}
+
+// nothingChanged has a commit come that is elsewhere.
+func nothingChanged(t *testing.T, b *bench) {
+	t.Helper()
+	before := b.requests.writes.Load()
+	b.push("main@sha1:2", map[string]string{"app/a.yaml": configMap("a", "one"), "app/b.yaml": configMap("b", "one"), "other/c.yaml": configMap("c", "two")})
+	b.ready("app", "True/ReconciliationSucceeded/Applied revision: main@sha1:2")
+	if got := b.settled() - before; got != 2 {
+		t.Errorf("a commit elsewhere: %d writes, want 2, for the revision in the status and its event", got)
+	}
+}
+
+// noOp has a commit come that is none.
+func noOp(t *testing.T, b *bench) {
+	t.Helper()
+	reads, writes := b.requests.reads.Load(), b.requests.writes.Load()
+	b.push("main@sha1:2", map[string]string{"app/a.yaml": configMap("a", "one"), "app/b.yaml": configMap("b", "one")})
+	time.Sleep(time.Second) // long enough for any request to be made
+	if r, w := b.requests.reads.Load()-reads, b.requests.writes.Load()-writes; r+w != 0 {
+		t.Errorf("a no-op: %d reads and %d writes, want none", r, w)
+	}
+}
+
+// driftEdited edits an object.
+func driftEdited(t *testing.T, b *bench) {
+	t.Helper()
+	cm, err := b.configMap("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cm.Data["key"] = "edited"
+	if err := b.Update(t.Context(), cm); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, time.Second, "the edit to be put right", func() bool {
 		cm, err := b.configMap("a")
-		if err != nil {
-			t.Fatal(err)
-		}
-		cm.Data["key"] = "edited"
-		if err := b.Update(t.Context(), cm); err != nil {
-			t.Fatal(err)
-		}
-		eventually(t, time.Second, "the edit to be put right", func() bool {
-			cm, err := b.configMap("a")
-			return err == nil && cm.Data["key"] == "one"
-		})
+		return err == nil && cm.Data["key"] == "one"
 	})
-	t.Run("DriftDeleted", func(t *testing.T) {
-		if err := b.Delete(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: b.ns, Name: "b"}}); err != nil {
-			t.Fatal(err)
-		}
-		eventually(t, time.Second, "the object to be back", func() bool { return !b.gone("b") })
-	})
-	t.Run("ForeignField", func(t *testing.T) {
-		cm, err := b.configMap("a")
-		if err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(200 * time.Millisecond) // for the event of the last correction
-		before := b.requests.writes.Load()
-		cm.Annotations = map[string]string{"someone": "else"}
-		if err := b.Update(t.Context(), cm); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(500 * time.Millisecond)
-		if got := b.requests.writes.Load() - before; got != 0 {
-			t.Errorf("a field that is not ours: %d writes, want none", got)
-		}
-	})
-	t.Run("Prune", func(t *testing.T) {
-		b.push("main@sha1:3", map[string]string{"app/a.yaml": configMap("a", "three")})
-		ks := b.ready("app", "True/ReconciliationSucceeded/Applied revision: main@sha1:3")
-		if !b.gone("b") {
-			t.Error("ConfigMap b is still there")
-		}
-		if n := len(ks.Status.Inventory.Entries); n != 1 {
-			t.Errorf("inventory has %d entries, want 1", n)
-		}
-		if cm, err := b.configMap("a"); err != nil || cm.Data["key"] != "three" {
-			t.Errorf("ConfigMap a: got %v, %v, want three", cm.Data, err)
-		}
-	})
-	t.Run("Delete", func(t *testing.T) {
-		if err := b.Delete(t.Context(), ks); err != nil {
-			t.Fatal(err)
-		}
-		eventually(t, 5*time.Second, "ConfigMap a to be deleted with its Kustomization", func() bool { return b.gone("a") })
-	})
+}
+
+// driftDeleted deletes one.
+func driftDeleted(t *testing.T, b *bench) {
+	t.Helper()
+	if err := b.Delete(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: b.ns, Name: "b"}}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, time.Second, "the object to be back", func() bool { return !b.gone("b") })
+}
+
+// foreignField adds a field that is not ours.
+func foreignField(t *testing.T, b *bench) {
+	t.Helper()
+	cm, err := b.configMap("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(200 * time.Millisecond) // for the event of the last correction
+	before := b.requests.writes.Load()
+	cm.Annotations = map[string]string{"someone": "else"}
+	if err := b.Update(t.Context(), cm); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(500 * time.Millisecond)
+	if got := b.requests.writes.Load() - before; got != 0 {
+		t.Errorf("a field that is not ours: %d writes, want none", got)
+	}
+}
+
+// pruneOne takes an object out of the source.
+func pruneOne(t *testing.T, b *bench) {
+	t.Helper()
+	b.push("main@sha1:3", map[string]string{"app/a.yaml": configMap("a", "three")})
+	ks := b.ready("app", "True/ReconciliationSucceeded/Applied revision: main@sha1:3")
+	if !b.gone("b") {
+		t.Error("ConfigMap b is still there")
+	}
+	if n := len(ks.Status.Inventory.Entries); n != 1 {
+		t.Errorf("inventory has %d entries, want 1", n)
+	}
+	if cm, err := b.configMap("a"); err != nil || cm.Data["key"] != "three" {
+		t.Errorf("ConfigMap a: got %v, %v, want three", cm.Data, err)
+	}
+}
+
+// deleteAll deletes the Kustomization.
+func deleteAll(t *testing.T, b *bench, ks *kustomizev1.Kustomization) {
+	t.Helper()
+	if err := b.Delete(t.Context(), ks); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Second, "ConfigMap a to be deleted with its Kustomization", func() bool { return b.gone("a") })
 }
 
 func TestSubstituteFrom(t *testing.T) {

@@ -11,18 +11,21 @@ import (
 	"github.com/lockstep-dev/lockstep/test/testenv"
 )
 
+// inClearCase is what is found in clear in a source.
+type inClearCase struct {
+	reason string
+	files  map[string]string
+	opts   render.Options
+	want   []render.Plaintext
+}
+
 func TestPlaintext(t *testing.T) {
 	canary := testenv.NewCanary(t)
 	secret := func(name, data string) string {
 		return "apiVersion: v1\nkind: Secret\nmetadata: {name: " + name + ", namespace: app}\n" + data
 	}
 	inClear := secret("db", "stringData:\n  password: "+canary.Value()+"\n  user: admin\n")
-	cases := map[string]struct {
-		reason string
-		files  map[string]string
-		opts   render.Options
-		want   []render.Plaintext
-	}{
+	cases := map[string]inClearCase{
 		"StringData": {
 			reason: "The file, the object and the keys are named.",
 			files:  map[string]string{"apps/db/secret.yaml": inClear},
@@ -60,18 +63,20 @@ func TestPlaintext(t *testing.T) {
 		"Sealed":        {reason: "A SealedSecret is what should be there.", files: map[string]string{"s.yaml": "apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nmetadata: {name: s}\nspec: {encryptedData: {a: AgB}}\n"}},
 	}
 	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			tc.opts.FindPlaintext = true
-			result, err := render.Render(tree(tc.files), tc.opts)
-			if err != nil {
-				t.Fatalf("%s\nRender: %v", tc.reason, err)
-			}
-			if diff := cmp.Diff(tc.want, result.Plaintext); diff != "" {
-				t.Errorf("%s\n-want +got\n%s", tc.reason, diff)
-			}
-			if text := fmt.Sprint(result.Plaintext); strings.Contains(text, canary.Value()) {
-				t.Error("a value is repeated")
-			}
-		})
+		t.Run(name, func(t *testing.T) { tc.run(t, canary) })
+	}
+}
+
+func (tc inClearCase) run(t *testing.T, canary *testenv.Canary) {
+	tc.opts.FindPlaintext = true
+	result, err := render.Render(tree(tc.files), tc.opts)
+	if err != nil {
+		t.Fatalf("%s\nRender: %v", tc.reason, err)
+	}
+	if diff := cmp.Diff(tc.want, result.Plaintext); diff != "" {
+		t.Errorf("%s\n-want +got\n%s", tc.reason, diff)
+	}
+	if text := fmt.Sprint(result.Plaintext); strings.Contains(text, canary.Value()) {
+		t.Error("a value is repeated")
 	}
 }

@@ -32,13 +32,16 @@ func tree(files map[string]string) fs.FS {
 	return m
 }
 
-func TestRender(t *testing.T) {
-	cases := map[string]struct {
-		reason string
-		files  map[string]string
-		opts   render.Options
-		want   []string // names of the objects
-	}{
+// rendered is what a source and options lead to.
+type rendered struct {
+	reason string
+	files  map[string]string
+	opts   render.Options
+	want   []string // names of the objects
+}
+
+func renders() map[string]rendered {
+	return map[string]rendered{
 		"PlainYAML": {
 			reason: "A folder without a kustomization is taken with all its YAML files, those below too.",
 			files:  map[string]string{"app/a.yaml": configMap, "app/sub/b.yml": strings.Replace(configMap, "settings", "more", 1), "app/README.md": "no manifest"},
@@ -96,7 +99,10 @@ func TestRender(t *testing.T) {
 			want:   []string{"Namespace/app"},
 		},
 	}
-	for name, tc := range cases {
+}
+
+func TestRender(t *testing.T) {
+	for name, tc := range renders() {
 		t.Run(name, func(t *testing.T) {
 			result, err := render.Render(tree(tc.files), tc.opts)
 			if err != nil {
