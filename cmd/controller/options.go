@@ -91,7 +91,7 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.ecrPublic, "aws-ecr-public-endpoint", endpointOf("ECR_PUBLIC", "ECR_PUBLIC"), "URL of Amazon ECR Public instead of AWS's own (default $AWS_ECR_PUBLIC_ENDPOINT, $AWS_ENDPOINT_URL_ECR_PUBLIC or $AWS_ENDPOINT_URL)")
 	fs.StringVar(&o.sts, "aws-sts-endpoint", endpointOf("STS", "STS"), "URL of AWS STS instead of the region's own (default $AWS_STS_ENDPOINT, $AWS_ENDPOINT_URL_STS or $AWS_ENDPOINT_URL)")
 	fs.StringVar(&o.controllerClass, "controller-class", "default", "serve stores whose spec.controller is this or empty")
-	fs.Func("ambient-credentials-namespaces", "namespaces, or patterns such as team-*, with commas between them, whose SecretStores may use the identity that a cloud gives to the controller; ClusterSecretStores may anyway", names(&o.identity.AmbientNamespaces))
+	fs.Func("ambient-credentials-namespaces", "namespaces, or patterns such as team-*, with commas between them, whose SecretStores and sources may use the identity that a cloud gives to the controller; ClusterSecretStores may anyway", names(&o.identity.AmbientNamespaces))
 	fs.BoolVar(&o.identity.LinkLocal, "allow-link-local", false, "let stores name servers at link-local addresses and at those of metadata services")
 
 	fs.StringVar(&o.eventsAddr, "events-addr", "", "address of the webhooks that tell of changed secrets (/events/NAMESPACE/STORE); empty serves none")
