@@ -254,8 +254,8 @@ func (c *client) do(ctx context.Context, q request) (answer, error) {
 	if err := json.Unmarshal(body, &a); err != nil && (a.status == http.StatusOK || a.status == http.StatusNotFound) {
 		return answer{}, c.stranger(a)
 	}
-	if a.status == http.StatusNotFound && a.Errors == nil && absent(a.Data) {
-		return answer{}, c.stranger(a) // Vault has a list of errors, which may be empty, or says when it was deleted
+	if a.status == http.StatusNotFound && a.Errors == nil && a.Warnings == nil && absent(a.Data) {
+		return answer{}, c.stranger(a) // Vault has a list of errors, which may be empty, a warning, or says when it was deleted
 	}
 	if q.whole {
 		a.body = slices.Clone(body)
