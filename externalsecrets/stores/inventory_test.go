@@ -89,7 +89,7 @@ var inventory = map[string]struct{ spec, want string }{
 	"kubernetes-none":    {"provider: {kubernetes: {server: {url: '" + nowhere + "'}}}", refused + "spec.provider.kubernetes"},
 
 	"webhook":          {"provider: {webhook: {method: POST, url: '" + nowhere + "/{{ .remoteRef.key }}', headers: {A: '{{ .s.token }}'}, body: '{}', timeout: 5s, result: {jsonPath: $.a}, secrets: [{name: s, secretRef: {name: all, key: token}}]}}", valid},
-	"webhook-ntlm":     {"provider: {webhook: {url: '" + nowhere + "', auth: {ntlm: {usernameSecret: {name: all, key: id}, passwordSecret: {name: all, key: secret}}}}}", refused + "spec.provider.webhook.auth.ntlm"},
+	"webhook-ntlm":     {"provider: {webhook: {url: '" + nowhere + "', auth: {ntlm: {usernameSecret: {name: all, key: id}, passwordSecret: {name: all, key: secret}}}}}", valid},
 	"webhook-host":     {"provider: {webhook: {url: 'https://{{ .remoteRef.key }}/'}}", refused + "spec.provider.webhook.url"},
 	"webhook-method":   {"provider: {webhook: {url: '" + nowhere + "', method: DELETE}}", refused + "spec.provider.webhook.method"},
 	"webhook-jsonpath": {"provider: {webhook: {url: '" + nowhere + "', result: {jsonPath: '$['}}}", refused + "spec.provider.webhook.result.jsonPath"},

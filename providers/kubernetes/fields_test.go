@@ -83,7 +83,7 @@ func TestFields(t *testing.T) {
 	notef := func(format string, args ...any) { sent = append(sent, fmt.Sprintf(format, args...)) }
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		notef("%s %s %s, %d certificates", r.Host, r.URL.Path, r.Header.Get("Authorization"), len(r.TLS.PeerCertificates))
-		fmt.Fprint(w, `{"kind":"Secret","data":{"a":"Yg=="}}`)
+		fmt.Fprint(w, `{"kind":"Secret","metadata":{"name":"app"},"data":{"a":"Yg=="}}`)
 	})
 	here, there := startTLS(t, handler), startTLS(t, handler)
 	user, err := cluster.Get(t).User("fields", "system:masters")
