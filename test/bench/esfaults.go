@@ -70,7 +70,7 @@ func esHang(ctx context.Context, b *bench) error {
 		if err := b.Vault.Mount(ctx, mount, 2); err != nil {
 			return err
 		}
-		keys := 2
+		keys := b.runs // a secret for each probe
 		if i == 0 {
 			keys = b.size
 		}
