@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -153,10 +154,15 @@ func startWith(t *testing.T, registry providers.Registry) *bench {
 	return b
 }
 
+// placeholder is NS or OTHER as a word, and not by chance within base64.
+var placeholder = regexp.MustCompile(`(^|[^A-Za-z0-9+/=])(NS|OTHER)\b`)
+
 // apply creates an object; NS and OTHER in text stand for the namespaces.
 func (b *bench) apply(text string, into client.Object) {
 	b.t.Helper()
-	text = strings.NewReplacer("OTHER", b.other, "NS", b.ns).Replace(text)
+	text = placeholder.ReplaceAllStringFunc(text, func(found string) string {
+		return strings.NewReplacer("OTHER", b.other, "NS", b.ns).Replace(found)
+	})
 	if err := yaml.UnmarshalStrict([]byte(text), into); err != nil {
 		b.t.Fatal(err)
 	}
