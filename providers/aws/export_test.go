@@ -24,3 +24,10 @@ func AssumeForTest(ctx context.Context, e Endpoints, config providers.Config) (a
 
 // ParametersForTest returns the client of the SDK that a store reads with.
 func ParametersForTest(r providers.Reader) *ssm.Client { return r.(*parameters).client }
+
+// SecretSettings and ParameterSettings are what the metadata of a PushSecret is
+// decoded into.
+type (
+	SecretSettings    = secretSettings
+	ParameterSettings = parameterSettings
+)

@@ -20,8 +20,9 @@ import (
 
 // recorder answers as AWS does, and notes what was sent.
 type recorder struct {
-	mu   sync.Mutex
-	sent []string
+	mu    sync.Mutex
+	sent  []string
+	empty bool // there is no secret yet
 }
 
 // scope is who signed a request, and for which region and service.
@@ -40,6 +41,11 @@ func (r *recorder) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+	if missing := map[string]string{"DescribeSecret": "ResourceNotFoundException", "GetParameter": "ParameterNotFound"}[target[strings.LastIndexByte(target, '.')+1:]]; r.empty && missing != "" {
+		w.Header().Set("X-Amzn-Errortype", missing)
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
 	const tags = `[{"Key":"` + providers.ManagedBy + `","Value":"` + providers.ManagedByValue + `"}]`
 	fmt.Fprintf(w, `{"SecretString":"old","Name":"n","Tags":%[1]s,"TagList":%[1]s,"Parameter":{"Name":"n","Value":"old"},"Parameters":[{"Name":"n","Type":"String"}]}`, tags)
 }
@@ -63,14 +69,20 @@ func (n *noted) Secret(_ context.Context, ref esv1.SecretKeySelector) (providers
 	return providers.NewValue([]byte(ref.Name + "." + ref.Key)), nil
 }
 
+// CA implements providers.References.
+func (n *noted) CA(_ context.Context, ref esv1.CAProvider) ([]byte, error) {
+	n.notef("reads %s of %s %s", ref.Key, ref.Type, ref.Name)
+	return []byte(`{"policy":"of a bucket"}`), nil
+}
+
 // Annotations implements providers.References.
 func (n *noted) Annotations(_ context.Context, ref esv1.ServiceAccountSelector) (map[string]string, error) {
 	return map[string]string{"eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/" + ref.Name}, nil
 }
 
-func trace(t *testing.T, config providers.Config) (string, error) {
+// record opens a store at a recorder, uses it, and returns what it sent.
+func (r *recorder) record(t *testing.T, config providers.Config, use func(w providers.Writer) error) (string, error) {
 	t.Helper()
-	r := &recorder{}
 	server := httptest.NewServer(r)
 	defer server.Close()
 	config.References = &noted{notef: r.notef, References: conformance.References{TokenFn: func(_ context.Context, account string, _ []string) (string, error) { return "token-of-" + account, nil }}}
@@ -79,20 +91,26 @@ func trace(t *testing.T, config providers.Config) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	w := opened.(providers.Writer)
-	if _, err := w.Read(t.Context(), providers.Ref{Path: "/n"}); err != nil {
-		return "", err
-	}
-	to := providers.Target{Path: "/n"}
-	if err := w.Write(t.Context(), to, providers.NewValue([]byte("new")), nil); err != nil {
-		return "", err
-	}
-	if err := w.Delete(t.Context(), to); err != nil {
+	if err := use(opened.(providers.Writer)); err != nil {
 		return "", err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return strings.Join(slices.Clone(r.sent), "\n"), nil
+}
+
+func trace(t *testing.T, config providers.Config) (string, error) {
+	t.Helper()
+	return (&recorder{}).record(t, config, func(w providers.Writer) error {
+		if _, err := w.Read(t.Context(), providers.Ref{Path: "/n"}); err != nil {
+			return err
+		}
+		to := providers.Target{Path: "/n"}
+		if err := w.Write(t.Context(), to, providers.NewValue([]byte("new")), nil); err != nil {
+			return err
+		}
+		return w.Delete(t.Context(), to)
+	})
 }
 
 // TestFields is the inventory of spec.provider.aws.

@@ -26,6 +26,7 @@ type parameterSettings struct {
 		Type     types.ParameterTier `json:"type"`
 		Policies json.RawMessage     `json:"policies"`
 	} `json:"tier"`
+	EncodeAsDecoded *bool `json:"encodeAsDecoded"` // of a whole Secret; empty: true
 }
 
 // Write implements providers.Writer.
@@ -33,6 +34,9 @@ func (p *parameters) Write(ctx context.Context, to providers.Target, v providers
 	settings, err := providers.DecodeMetadata[parameterSettings](metadata)
 	if err != nil {
 		return err
+	}
+	if as := settings.EncodeAsDecoded; as != nil && !*as {
+		return fmt.Errorf("metadata.encodeAsDecoded: %w: the values of a whole Secret are always pushed as the text that they are, not in Base64: remove it", providers.ErrInvalid)
 	}
 	name, err := p.id(to.Path)
 	if err != nil {

@@ -12,3 +12,6 @@ import (
 func Describe(ctx context.Context, r providers.Reader, path string) (*secretmanagerpb.Secret, error) {
 	return r.(*reader).describe(ctx, path)
 }
+
+// SecretSettings are what the metadata of a PushSecret is decoded into.
+type SecretSettings = secretSettings
