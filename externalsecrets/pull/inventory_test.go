@@ -7,7 +7,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	genv1 "github.com/lockstep-dev/lockstep/apis/generators/v1alpha1"
+	"github.com/lockstep-dev/lockstep/providers/conformance"
 )
 
 // inventory has every field of an ExternalSecret, each with a spec that sets
@@ -19,10 +21,10 @@ var inventory = map[string]struct {
 }{
 	"store-ref":      {spec: "secretStoreRef: {name: store, kind: SecretStore}\ndata: [{secretKey: a, remoteRef: {key: plain}}]", holds: `{"a":"text"}`},
 	"store-kind":     {spec: "secretStoreRef: {name: store, kind: ClusterSecretStore}\ndata: [{secretKey: a, remoteRef: {key: plain}}]", refused: `ClusterSecretStore "store" does not exist`},
-	"source-ref":     {spec: "secretStoreRef: {name: none}\ndata: [{secretKey: a, remoteRef: {key: plain}, sourceRef: {storeRef: {name: store}}}]", holds: `{"a":"text"}`},
+	"source-ref":     {spec: "secretStoreRef: {name: none}\ndata: [{secretKey: a, remoteRef: {key: plain}, sourceRef: {storeRef: {name: store, kind: SecretStore}}}]", holds: `{"a":"text"}`},
 	"source-from":    {spec: "secretStoreRef: {}\ndataFrom: [{extract: {key: db}, sourceRef: {storeRef: {name: store, kind: SecretStore}}}]", holds: `{"a.b":"dot","deep":"{\"x\":{\"y\":\"z\"}}","port":"5432","user":"ada"}`},
 	"no-store":       {spec: "secretStoreRef: {}\ndata: [{secretKey: a, remoteRef: {key: plain}}]", refused: "spec.data[0]: invalid reference: no store is named"},
-	"data-generator": {spec: "data: [{secretKey: a, remoteRef: {key: plain}, sourceRef: {generatorRef: {kind: Fake, name: fake}}}]", refused: "spec.data[0].sourceRef.generatorRef is not supported"},
+	"data-generator": {spec: "data: [{secretKey: a, remoteRef: {key: plain}, sourceRef: {generatorRef: {apiVersion: generators.external-secrets.io/v1alpha1, kind: Fake, name: fake}}}]", refused: "spec.data[0].sourceRef.generatorRef is not supported"},
 
 	"property":        {spec: "data: [{secretKey: a, remoteRef: {key: db, property: user}}]", holds: `{"a":"ada"}`},
 	"property-path":   {spec: "data: [{secretKey: a, remoteRef: {key: db, property: deep.x.y}}]", holds: `{"a":"z"}`},
@@ -44,9 +46,14 @@ var inventory = map[string]struct {
 	"extract-convert": {spec: "dataFrom: [{extract: {key: odd, conversionStrategy: Unicode}}]", holds: `{"a_U002f_b":"1"}`},
 	"extract-default": {spec: "dataFrom: [{extract: {key: odd}}]", holds: `{"a_b":"1"}`},
 	"extract-decode":  {spec: "dataFrom: [{extract: {key: encoded, decodingStrategy: Base64}}]", holds: `{"a":"hello?>"}`},
+	"extract-null":    {spec: "dataFrom: [{extract: {key: nulls, nullBytePolicy: Fail}}]", refused: "nullBytePolicy refuses"},
+	"extract-version": {spec: "dataFrom: [{extract: {key: db, version: none}}]", refused: `has no secret "db" in version "none"`},
+	"extract-about":   {spec: "dataFrom: [{extract: {key: db, metadataPolicy: Fetch}}]", holds: `{"owner":"of db"}`},
 	"order":           {spec: "dataFrom: [{extract: {key: db}}, {extract: {key: other}}]\ndata: [{secretKey: port, remoteRef: {key: plain}}]", holds: `{"a.b":"dot","deep":"{\"x\":{\"y\":\"z\"}}","port":"text","user":"eve"}`},
 	"find-name":       {spec: "dataFrom: [{find: {name: {regexp: '^base64'}, decodingStrategy: Auto}}]", holds: `{"base64":"hello?>","base64url":"hello?>"}`},
 	"find-path":       {spec: "dataFrom: [{find: {path: app/, conversionStrategy: Unicode}}]", holds: `{"app_U002f_one":"1","app_U002f_two":"2"}`},
+	"find-tags":       {spec: "dataFrom: [{find: {tags: {owner: of plain}}}]", holds: `{"plain":"text"}`},
+	"find-null":       {spec: "dataFrom: [{find: {name: {regexp: ^binary$}, nullBytePolicy: Fail}}]", refused: "nullBytePolicy refuses"},
 	"find-regexp":     {spec: "dataFrom: [{find: {name: {regexp: '(['}}}]", refused: "spec.dataFrom[0].find.name.regexp"},
 	"find-explodes":   {spec: "dataFrom: [{find: {name: {regexp: '^((p|l|a|i|n)+)+$'}}}]", holds: `{"plain":"text"}`},
 	"find-too-large":  {spec: "dataFrom: [{find: {name: {regexp: '((a{100}){100}){100}'}}}]", refused: "spec.dataFrom[0].find.name.regexp"},
@@ -74,6 +81,8 @@ var inventory = map[string]struct {
 	"windows-length": {spec: "syncWindows: {kind: allow, windows: [{schedule: '@daily', duration: long}]}\ndata: [{secretKey: a, remoteRef: {key: plain}}]", refused: "spec.syncWindows.windows[0].duration"},
 
 	"manifest":       {spec: "target: {manifest: {apiVersion: v1, kind: ConfigMap}}\ndata: [{secretKey: a, remoteRef: {key: plain}}]", refused: "spec.target.manifest is not supported"},
+	"target":         {spec: "target: {name: target, creationPolicy: Orphan, deletionPolicy: Delete, immutable: true}\ndata: [{secretKey: a, remoteRef: {key: plain}}]", holds: `{"a":"text"}`},
+	"about":          {spec: "target: {template: {metadata: {labels: {l: '{{ .a }}'}, annotations: {n: v}, finalizers: [example.com/f]}}}\ndata: [{secretKey: a, remoteRef: {key: plain}}]", holds: `{"a":"text"}`},
 	"type":           {spec: "target: {template: {engineVersion: v2, type: example.com/type}}\ndata: [{secretKey: a, remoteRef: {key: plain}}]", holds: `{"a":"text"}`},
 	"type-token":     {spec: "target: {template: {type: kubernetes.io/service-account-token}}\ndata: [{secretKey: a, remoteRef: {key: plain}}]", refused: "spec.target.template.type"},
 	"type-bootstrap": {spec: "target: {template: {type: bootstrap.kubernetes.io/token}}\ndata: [{secretKey: a, remoteRef: {key: plain}}]", refused: "spec.target.template.type"},
@@ -92,7 +101,7 @@ func TestInventory(t *testing.T) {
 	b := start(t)
 	for path, value := range map[string]string{
 		"plain": "text", "plain-words": "not base64!", "base64": "aGVsbG8/Pg==", "base64url": "aGVsbG8_Pg==", "binary": "a\x00b",
-		"db": `{"user":"ada","port":5432,"a.b":"dot","deep":{"x":{"y":"z"}}}`, "other": `{"user":"eve"}`, "odd": `{"a/b":"1"}`, "encoded": `{"a":"aGVsbG8/Pg=="}`,
+		"db": `{"user":"ada","port":5432,"a.b":"dot","deep":{"x":{"y":"z"}}}`, "other": `{"user":"eve"}`, "odd": `{"a/b":"1"}`, "encoded": `{"a":"aGVsbG8/Pg=="}`, "nulls": `{"a":"x\u0000"}`,
 		"app/one": "1", "app/two": "2",
 	} {
 		b.backend.set(path, value)
@@ -134,5 +143,16 @@ func TestInventory(t *testing.T) {
 				t.Errorf("status: %+v, want a binding, a refresh time and a synced version", es.Status)
 			}
 		})
+	}
+}
+
+// TestInventoryIsComplete sees that every field of the type is in a line.
+func TestInventoryIsComplete(t *testing.T) {
+	var lines []string
+	for _, tc := range inventory {
+		lines = append(lines, tc.spec)
+	}
+	for _, path := range conformance.Untold(t, esv1.ExternalSecretSpec{}, lines...) {
+		t.Errorf("no line has spec%s", path)
 	}
 }

@@ -16,14 +16,15 @@ import (
 	"github.com/lockstep-dev/lockstep/providers"
 )
 
-// Find implements providers.Finder: by the begin of the path, and the name.
+// Find implements providers.Finder: by the begin of the path, the name, and
+// the tag that Metadata has.
 func (b *backend) Find(_ context.Context, query providers.Query) ([]string, error) {
 	b.reads.Add(1)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var keys []string
 	for ref := range b.values {
-		if strings.HasPrefix(ref.Path, query.Path) && (query.Name == nil || query.Name.MatchString(ref.Path)) {
+		if strings.HasPrefix(ref.Path, query.Path) && (query.Name == nil || query.Name.MatchString(ref.Path)) && (query.Tags == nil || query.Tags["owner"] == "of "+ref.Path) {
 			keys = append(keys, ref.Path)
 		}
 	}
