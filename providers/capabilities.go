@@ -18,6 +18,10 @@ import (
 type Result struct {
 	Value Value
 	Err   error
+
+	// Version names the value, if the store is a VersionLister and said it: the
+	// same one has the same value.
+	Version string
 }
 
 // A BatchReader is a Reader that reads many secrets with fewer requests.

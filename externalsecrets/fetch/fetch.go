@@ -73,6 +73,11 @@ type Result struct {
 	Until  time.Time                  // when what a generator made ends; zero is never
 	Err    error
 	At     time.Time // when the store was asked; zero if none was
+
+	// Version names Value, if the store said it. Unchanged says that there is no
+	// Value, because it is that of Version, which the asker has.
+	Version   string
+	Unchanged bool
 }
 
 // A Plan is what an ExternalSecret needs.

@@ -131,9 +131,9 @@ func (a *account) group(refs []providers.Ref, size int, name func(providers.Ref)
 }
 
 // fill gives every ref of the indices its own copy of a value.
-func fill(results []providers.Result, indices []int, value []byte) {
+func fill(results []providers.Result, indices []int, value []byte, version string) {
 	for _, i := range indices {
-		results[i] = providers.Result{Value: providers.NewValue(slices.Clone(value))}
+		results[i] = providers.Result{Value: providers.NewValue(slices.Clone(value)), Version: version}
 	}
 }
 

@@ -92,7 +92,7 @@ func (p *parameters) readBatch(ctx context.Context, names []string, at map[strin
 			return name == aws.ToString(got.Name)+selector || name == aws.ToString(got.ARN)+selector
 		})
 		if i >= 0 && out.Parameters[i].Value != nil {
-			fill(results, at[name], []byte(*out.Parameters[i].Value))
+			fill(results, at[name], []byte(*out.Parameters[i].Value), "")
 			continue
 		}
 		class := providers.ErrUnavailable // it is in neither list: nobody says that it is gone

@@ -28,9 +28,15 @@ type secrets struct {
 // SecretBinary if there is none. It takes one request while the credentials
 // are valid.
 func (s *secrets) Read(ctx context.Context, ref providers.Ref) (providers.Value, error) {
+	result := s.one(ctx, ref)
+	return result.Value, result.Err
+}
+
+// one reads a secret with a request of its own.
+func (s *secrets) one(ctx context.Context, ref providers.Ref) providers.Result {
 	id, err := s.id(ref.Path)
 	if err != nil {
-		return providers.Value{}, err
+		return providers.Result{Err: err}
 	}
 	in := &secretsmanager.GetSecretValueInput{SecretId: &id}
 	if version, ok := strings.CutPrefix(ref.Version, "uuid/"); ok {
@@ -40,13 +46,13 @@ func (s *secrets) Read(ctx context.Context, ref providers.Ref) (providers.Value,
 	}
 	out, err := send(ctx, s.account, s.client.GetSecretValue, in)
 	if err != nil {
-		return providers.Value{}, fmt.Errorf("read secret %q: %w", id, err)
+		return providers.Result{Err: fmt.Errorf("read secret %q: %w", id, err)}
 	}
 	value := content(out.SecretString, out.SecretBinary)
 	if value == nil {
-		return providers.Value{}, fmt.Errorf("read secret %q: %w: %s gave no value", id, providers.ErrUnavailable, s.service)
+		return providers.Result{Err: fmt.Errorf("read secret %q: %w: %s gave no value", id, providers.ErrUnavailable, s.service)}
 	}
-	return providers.NewValue(value), nil
+	return providers.Result{Value: providers.NewValue(value), Version: versionOf(out.ARN, aws.ToString(out.VersionId))}
 }
 
 func content(text *string, binary []byte) []byte {
@@ -67,7 +73,7 @@ func (s *secrets) ReadAll(ctx context.Context, refs []providers.Ref) []providers
 	results := make([]providers.Result, len(refs))
 	batches, at, rest := s.group(refs, secretBatch, func(ref providers.Ref) (string, bool) {
 		id, err := s.id(ref.Path)
-		return id, err == nil && (ref.Version == "" || ref.Version == "AWSCURRENT")
+		return id, err == nil && (ref.Version == "" || ref.Version == current)
 	})
 	for _, ids := range batches {
 		left, err := s.readBatch(ctx, ids, at, results)
@@ -81,7 +87,7 @@ func (s *secrets) ReadAll(ctx context.Context, refs []providers.Ref) []providers
 			}
 		}
 	}
-	readEach(ctx, s, refs, rest, results)
+	providers.Parallel(len(rest), func(n int) { results[rest[n]] = s.one(ctx, refs[rest[n]]) })
 	return results
 }
 
@@ -100,27 +106,32 @@ func (s *secrets) readBatch(ctx context.Context, ids []string, at map[string][]i
 	}
 	var left []string
 	for _, id := range ids {
-		value := answerFor(id, out.SecretValues)
+		value, version := answerFor(id, out.SecretValues)
 		if value == nil {
 			left = append(left, id)
 			continue
 		}
-		fill(results, at[id], value)
+		fill(results, at[id], value, version)
 		clear(value)
 	}
 	return s.failed(ctx, left, out.Errors, at, results), nil
 }
 
-// answerFor returns the value that an answer has for id: a name, an ARN, or an
-// ARN without the six characters that AWS puts at its end.
-func answerFor(id string, values []types.SecretValueEntry) []byte {
+// answerFor returns the value that an answer has for id, and its version.
+func answerFor(id string, values []types.SecretValueEntry) ([]byte, string) {
 	for i := range values {
-		arn := aws.ToString(values[i].ARN)
-		if id == aws.ToString(values[i].Name) || id == arn || (len(arn) > 7 && id == arn[:len(arn)-7]) {
-			return content(values[i].SecretString, values[i].SecretBinary)
+		if v := &values[i]; names(id, v.Name, v.ARN) {
+			return content(v.SecretString, v.SecretBinary), versionOf(v.ARN, aws.ToString(v.VersionId))
 		}
 	}
-	return nil
+	return nil, ""
+}
+
+// names reports whether id is the name of a secret, its ARN, or its ARN without
+// the six characters that AWS puts at the end.
+func names(id string, name, arn *string) bool {
+	a := aws.ToString(arn)
+	return id == aws.ToString(name) || id == a || (len(a) > 7 && id == a[:len(a)-7])
 }
 
 // failed gives the ids their errors, and returns those that have none.

@@ -21,6 +21,9 @@ func (s *suite) testCapabilities(t *testing.T) {
 		t.Run("ReadAll", func(t *testing.T) { s.testReadAll(t, b) })
 		t.Run("ReadAllCancelled", func(t *testing.T) { s.testReadAllCancelled(t, b) })
 	}
+	if l, ok := s.Reader.(providers.VersionLister); ok {
+		t.Run("Versions", func(t *testing.T) { s.testVersions(t, l) })
+	}
 	if f, ok := s.Reader.(providers.Finder); ok {
 		t.Run("Find", func(t *testing.T) { s.testFind(t, f) })
 	}
