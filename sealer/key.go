@@ -66,6 +66,10 @@ func NewCertificate(bits int, validFor time.Duration, commonName string) (*rsa.P
 	return key, cert, nil
 }
 
+// ErrNoCertificate says that a text holds no certificate. Test for it with
+// errors.Is.
+var ErrNoCertificate = errors.New("no certificate in PEM form")
+
 // ParseCertificate returns the first certificate of a PEM text. It must hold
 // an RSA key; whether it has expired is for the caller to ask.
 func ParseCertificate(text []byte) (*x509.Certificate, error) {
@@ -82,7 +86,7 @@ func ParseCertificate(text []byte) (*x509.Certificate, error) {
 		}
 		return cert, nil
 	}
-	return nil, errors.New("no certificate in PEM form")
+	return nil, ErrNoCertificate
 }
 
 // EncodeCertificate returns cert as PEM.

@@ -96,6 +96,19 @@ func TestNoKeyNamesTheCause(t *testing.T) {
 		"OtherSize": {ringOf(t, large), "key of 2048 bits"},
 		"OtherKey":  {ringOf(t, keys[1]), "another namespace, name or scope"},
 	}
+	text2, err := SealItem([]byte("v"), prod, newHybrid(t, NewClusterID()).Recipient)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ring, want := range map[*Keyring]string{
+		{}:                                    "no sealing key yet",
+		ringOf(t, keys[0]):                    "no sealing key of envelope 2 here yet",
+		ringOf2(t, newHybrid(t, ClusterID{})): "the keys here belong to no cluster",
+	} {
+		if _, err := ring.OpenItem(text2, prod, ""); !errors.Is(err, ErrNoKey) || !strings.Contains(err.Error(), want) {
+			t.Errorf("OpenItem: got %v, want an ErrNoKey with %q", err, want)
+		}
+	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			_, err := tc.ring.Open(sealed, at, "")

@@ -153,7 +153,10 @@ func (e *envelope2) pick(keys []Key) (key Key, s stanza, ok bool) {
 // noKey2 tells a value of another cluster from one whose key is gone.
 func (r *Keyring) noKey2(s Sealed, keys []Key) error {
 	cluster, ok := r.Cluster()
-	if len(keys) == 0 || !ok {
+	switch {
+	case len(keys) == 0:
+		return noKey(nil, 0) // whose key it was cannot be told
+	case !ok:
 		return fmt.Errorf("%w: there is no sealing key of envelope 2 here yet", ErrUnknownKey)
 	}
 	for _, k := range keys {
@@ -164,7 +167,11 @@ func (r *Keyring) noKey2(s Sealed, keys []Key) error {
 			return fmt.Errorf("%w: key %v", ErrUnknownKey, s.e.stanzas[0].id)
 		}
 	}
-	return fmt.Errorf("%w: cluster %v with key %v; this is cluster %v", ErrCluster, s.e.stanzas[0].cluster, s.e.stanzas[0].id, cluster)
+	here := "this is cluster " + cluster.String()
+	if cluster == (ClusterID{}) {
+		here = "the keys here belong to no cluster"
+	}
+	return fmt.Errorf("%w: cluster %v with key %v; %s", ErrCluster, s.e.stanzas[0].cluster, s.e.stanzas[0].id, here)
 }
 
 // Cluster returns the identity of the cluster: that of its newest key which

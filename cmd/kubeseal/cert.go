@@ -106,6 +106,9 @@ func (o *options) fetch(ctx context.Context) ([]byte, error) {
 // publicKey returns the key of a certificate that has not expired.
 func publicKey(text []byte) (*rsa.PublicKey, error) {
 	cert, err := sealer.ParseCertificate(text)
+	if errors.Is(err, sealer.ErrNoCertificate) {
+		return nil, errors.New("data does not contain any valid RSA or ECDSA certificates") // as the genuine one says it
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -2,10 +2,12 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,13 +35,17 @@ type Flags struct {
 	overrides *clientcmd.ConfigOverrides
 }
 
+// envPrefix begins the variables that say where the controller is: those that
+// kubeseal reads too.
+const envPrefix = "SEALED_SECRETS_CONTROLLER_"
+
 // Bind adds the flags of a command.
 func (f *Flags) Bind(flags *pflag.FlagSet) {
 	f.rules, f.overrides = clientcmd.NewDefaultClientConfigLoadingRules(), &clientcmd.ConfigOverrides{}
 	flags.StringVar(&f.rules.ExplicitPath, "kubeconfig", "", "path of the kubeconfig (default $KUBECONFIG, or ~/.kube/config)")
 	flags.StringVar(&f.overrides.CurrentContext, "context", "", "context of the kubeconfig")
-	flags.StringVar(&f.Namespace, "controller-namespace", metav1.NamespaceSystem, "namespace of the controller, its Service and its keys")
-	flags.StringVar(&f.Name, "controller-name", "sealed-secrets-controller", "name of the controller's Service")
+	flags.StringVar(&f.Namespace, "controller-namespace", cmp.Or(os.Getenv(envPrefix+"NAMESPACE"), metav1.NamespaceSystem), "namespace of the controller, its Service and its keys ($"+envPrefix+"NAMESPACE)")
+	flags.StringVar(&f.Name, "controller-name", cmp.Or(os.Getenv(envPrefix+"NAME"), "sealed-secrets-controller"), "name of the controller's Service ($"+envPrefix+"NAME)")
 }
 
 // ErrNone says that there is no kubeconfig that names a cluster.
@@ -116,6 +122,9 @@ func (c *Controller) Get(ctx context.Context, path string) (text []byte, found b
 	body, err := c.kube.CoreV1().Services(c.namespace).ProxyGet("http", c.name, c.port, path, nil).Stream(ctx)
 	if apierrors.IsNotFound(err) {
 		return nil, false, nil
+	}
+	if apierrors.IsServiceUnavailable(err) {
+		err = fmt.Errorf("%w: it does not run, or has no sealing key yet: see lockstep keys list", err)
 	}
 	if err != nil {
 		return nil, false, fmt.Errorf("ask the controller for %s: %w", path, err)

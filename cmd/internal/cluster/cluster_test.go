@@ -31,6 +31,21 @@ func TestNoCluster(t *testing.T) {
 	}
 }
 
+// The variables that say to kubeseal where the controller is, say so here too;
+// a flag wins.
+func TestEnvironment(t *testing.T) {
+	t.Setenv("SEALED_SECRETS_CONTROLLER_NAMESPACE", "lockstep-system")
+	t.Setenv("SEALED_SECRETS_CONTROLLER_NAME", "mine")
+	f, flags := &cluster.Flags{}, pflag.NewFlagSet("", pflag.ContinueOnError)
+	f.Bind(flags)
+	if f.Namespace != "lockstep-system" || f.Name != "mine" {
+		t.Errorf("the controller is %s/%s", f.Namespace, f.Name)
+	}
+	if err := flags.Parse([]string{"--controller-namespace", "other"}); err != nil || f.Namespace != "other" || f.Name != "mine" {
+		t.Errorf("with a flag: the controller is %s/%s, %v", f.Namespace, f.Name, err)
+	}
+}
+
 func TestLimited(t *testing.T) {
 	if text, err := cluster.Limited(bytes.NewReader(make([]byte, sealer.MaxBundle))); err != nil || len(text) != sealer.MaxBundle {
 		t.Errorf("got %d bytes, %v", len(text), err)

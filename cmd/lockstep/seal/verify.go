@@ -224,6 +224,9 @@ func (v *verifying) object(ctx context.Context, r *cluster.Controller, path stri
 		}
 		all = append(all, finding{path, name, i.Name, result, err != nil})
 	}
+	if len(o.Items) == 0 {
+		all = append(all, finding{path, name, "-", "ok: it holds no sealed value", false})
+	}
 	if r == nil {
 		return all, nil
 	}

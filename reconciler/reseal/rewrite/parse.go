@@ -56,9 +56,16 @@ func (p *parser) find(node *yaml.Node, m *Manifest) error {
 }
 
 func (p *parser) object(node *yaml.Node) (*Object, error) {
-	meta := field(node, "metadata")
+	meta, err := mapping(node, "metadata")
+	if err != nil {
+		return nil, err
+	}
+	spec, err := mapping(node, "spec")
+	if err != nil {
+		return nil, err
+	}
 	o := &Object{Namespace: text(meta, "namespace"), Name: text(meta, "name"), Scope: scopeOf(field(meta, "annotations"))}
-	encrypted := field(field(node, "spec"), "encryptedData")
+	encrypted := field(spec, "encryptedData")
 	if encrypted == nil || encrypted.Tag == "!!null" {
 		return o, nil
 	}
@@ -73,6 +80,15 @@ func (p *parser) object(node *yaml.Node) (*Object, error) {
 		o.Items = append(o.Items, item)
 	}
 	return o, nil
+}
+
+// mapping returns a field that is a map, or nil.
+func mapping(node *yaml.Node, name string) (*yaml.Node, error) {
+	value := field(node, name)
+	if value != nil && value.Tag != "!!null" && value.Kind != yaml.MappingNode {
+		return nil, fmt.Errorf("line %d: %s is no map", value.Line, name)
+	}
+	return value, nil
 }
 
 func (p *parser) item(key, value *yaml.Node) (*Item, error) {

@@ -82,16 +82,18 @@ func TestParse(t *testing.T) {
 
 func TestParseErrors(t *testing.T) {
 	cases := map[string]struct{ text, want string }{
-		"NotYAML":   {"{{ if x }}\nkind: SealedSecret\n", "not YAML"},
-		"Alias":     {"x: &x OLD\n" + head + "    a: *x\n", "alias"},
-		"Anchor":    {head + "    a: &x OLD\n", "one line"},
-		"Tag":       {head + "    a: !!str OLD\n", "one line"},
-		"Merge":     {"b: &b {c: d}\n" + head + "    <<: *b\n", "alias"},
-		"NotAMap":   {"apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nspec: {encryptedData: [a]}\n", "no map"},
-		"NotAText":  {head + "    a: [b]\n", "no text"},
-		"TooLarge":  {strings.Repeat(" ", 33<<20), "split it"},
-		"Unclosed":  {head + "    a: \"OLD", "not YAML"},
-		"TwoUnlike": {head + "    a: OLD\n---\n{{ x }}\n: [", "not YAML"},
+		"NotYAML":    {"{{ if x }}\nkind: SealedSecret\n", "not YAML"},
+		"Alias":      {"x: &x OLD\n" + head + "    a: *x\n", "alias"},
+		"Anchor":     {head + "    a: &x OLD\n", "one line"},
+		"Tag":        {head + "    a: !!str OLD\n", "one line"},
+		"Merge":      {"b: &b {c: d}\n" + head + "    <<: *b\n", "alias"},
+		"NotAMap":    {"apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nspec: {encryptedData: [a]}\n", "no map"},
+		"SpecIsText": {"apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nspec: text\n", "line 3: spec is no map"},
+		"MetaIsList": {"apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nmetadata: [a]\n", "line 3: metadata is no map"},
+		"NotAText":   {head + "    a: [b]\n", "no text"},
+		"TooLarge":   {strings.Repeat(" ", 33<<20), "split it"},
+		"Unclosed":   {head + "    a: \"OLD", "not YAML"},
+		"TwoUnlike":  {head + "    a: OLD\n---\n{{ x }}\n: [", "not YAML"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
