@@ -3,6 +3,7 @@ package seal
 import (
 	"bytes"
 	"context"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -90,6 +91,23 @@ func TestCluster(t *testing.T) {
 	out, err := try(t, args(controller, "verify", "moved.yaml", "--online")...)
 	if err == nil || !strings.Contains(out, "the controller does not open it") {
 		t.Errorf("verify of a file that was moved: %v\n%s", err, out)
+	}
+}
+
+// A controller that has no key to publish yet is told from one that is not there.
+func TestNoKeyYet(t *testing.T) {
+	cp := controlPlane.Get(t)
+	ns := cp.Namespace(t)
+	t.Setenv("KUBECONFIG", cp.Kubeconfig())
+	cp.Expose(t, ns, "controller", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/healthz" {
+			http.Error(w, "there is no sealing key yet", http.StatusServiceUnavailable)
+		}
+	}))
+	for name, want := range map[string]string{"controller": "has no sealing key yet: see lockstep keys list", "missing": "see --controller-namespace and --controller-name"} {
+		if out, err := try(t, "seal", "fetch", "--controller-namespace", ns, "--controller-name", name); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q\n%s", name, err, want, out)
+		}
 	}
 }
 
