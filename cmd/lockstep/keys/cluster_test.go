@@ -51,6 +51,7 @@ func (b *bench) lockstep(arguments ...string) (string, error) {
 	root.AddCommand(Commands()...)
 	var out bytes.Buffer
 	root.SetOut(&out)
+	root.SetErr(&out)
 	root.SetArgs(append(arguments, "--controller-namespace", b.ns, "--controller-name", "controller"))
 	err := root.ExecuteContext(b.t.Context())
 	return out.String(), err
@@ -100,6 +101,9 @@ func (b *bench) opened(ss *bitnamiv1alpha1.SealedSecret, key string) {
 // The life of a key, by the commands: list, rotate, reseal, retire.
 func TestKeys(t *testing.T) {
 	b := newBench(t)
+	if out := b.must("keys", "list"); !strings.Contains(out, "no sealing key in namespace "+b.ns) {
+		t.Errorf("list without a key:\n%s", out)
+	}
 	old := b.key()
 	canary := testenv.NewCanary(t).Value()
 	text := sealedManifest(t, old, sealer.Binding{Namespace: b.ns, Name: "db"}, canary)

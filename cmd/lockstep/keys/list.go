@@ -21,14 +21,14 @@ func listCmd() *cobra.Command {
 		Short: "List the sealing keys: age, state, and how much each sealed",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.list(cmd.Context(), cmd.OutOrStdout())
+			return c.list(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	c.bind(cmd)
 	return cmd
 }
 
-func (c *settings) list(ctx context.Context, out io.Writer) error {
+func (c *settings) list(ctx context.Context, out, errs io.Writer) error {
 	kube, err := c.connect()
 	if err != nil {
 		return err
@@ -40,6 +40,9 @@ func (c *settings) list(ctx context.Context, out io.Writer) error {
 	objects, err := sealedSecrets(ctx, kube)
 	if err != nil {
 		return err
+	}
+	if len(secrets) == 0 {
+		fmt.Fprintf(errs, "lockstep: there is no sealing key in namespace %s: is it the controller's? --controller-namespace names another\n", c.Namespace)
 	}
 	pairs, ring, malformed := parse(secrets)
 	uses := keys.Count(objects)
