@@ -2,6 +2,9 @@ package sealer
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"testing"
@@ -68,6 +71,41 @@ func TestBundle(t *testing.T) {
 	}
 	if _, err := ParseBundle(raw); err != nil {
 		t.Errorf("indented: %v", err)
+	}
+}
+
+// What is published, read with section 7 of docs/envelope-2.md and nothing of
+// this package: every key of the list signed the statement.
+func TestBundleIndependently(t *testing.T) {
+	ring, _ := published(t, NewClusterID(), 2)
+	text, err := ring.Publish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc struct {
+		Statement  json.RawMessage `json:"statement"`
+		Signatures []struct {
+			ID        string `json:"id"`
+			Signature []byte `json:"signature"`
+		} `json:"signatures"`
+	}
+	if err := json.Unmarshal(text, &doc); err != nil || len(doc.Signatures) != 2 {
+		t.Fatalf("%v, %d signatures", err, len(doc.Signatures))
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, doc.Statement); err != nil {
+		t.Fatal(err)
+	}
+	for i, k := range ring.Keys() {
+		seed, err := hkdf.Key(sha256.New, k.Hybrid.seed, nil, "lockstep.dev/seal/2 sign", 32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		public := ed25519.NewKeyFromSeed(seed).Public().(ed25519.PublicKey)
+		message := append([]byte("lockstep.dev/seal/2 bundle\x00"), compact.Bytes()...)
+		if doc.Signatures[i].ID != k.Hybrid.ID.String() || !ed25519.Verify(public, message, doc.Signatures[i].Signature) {
+			t.Errorf("key %v did not sign the statement", k.Hybrid.ID)
+		}
 	}
 }
 
