@@ -142,7 +142,7 @@ func (q *Queue) failing(p place) (all []types.NamespacedName) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for object := range q.expected.places[p] {
+	for object := range q.expected.places[p].all {
 		if e := q.expected.objects[object]; e.Failed && !e.busy {
 			e.busy = true
 			all = append(all, object)

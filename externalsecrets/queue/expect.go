@@ -42,7 +42,7 @@ type expected struct {
 // expectations are those of all objects, by object and by place.
 type expectations struct {
 	objects map[types.NamespacedName]*expected
-	places  map[place]map[types.NamespacedName]bool
+	places  map[place]holders
 	lines   map[string]map[types.NamespacedName]bool
 }
 
@@ -98,11 +98,11 @@ func (q *Queue) asks(object types.NamespacedName, places []place) {
 	}
 	x.remove(object)
 	if x.objects == nil {
-		x.objects, x.places, x.lines = map[types.NamespacedName]*expected{}, map[place]map[types.NamespacedName]bool{}, map[string]map[types.NamespacedName]bool{}
+		x.objects, x.places, x.lines = map[types.NamespacedName]*expected{}, map[place]holders{}, map[string]map[types.NamespacedName]bool{}
 	}
 	x.objects[object] = &expected{places: places, busy: true, since: since}
 	for _, p := range places {
-		put(x.places, p, object)
+		x.places[p] = x.places[p].with(object)
 		put(x.lines, p.line, object)
 	}
 }
@@ -114,7 +114,11 @@ func (x *expectations) remove(object types.NamespacedName) {
 	}
 	delete(x.objects, object)
 	for _, p := range e.places {
-		take(x.places, p, object)
+		if rest := x.places[p].without(object); rest.empty() {
+			delete(x.places, p)
+		} else {
+			x.places[p] = rest
+		}
 		take(x.lines, p.line, object)
 	}
 }
@@ -145,7 +149,7 @@ func (e *expected) soon(now time.Time) bool {
 // same returns the objects that want the same as a call before it is asked for
 // again: each would cost a read that this one saves.
 func (x *expectations) same(p place, every time.Duration, now time.Time) (all []types.NamespacedName) {
-	for object := range x.places[p] {
+	for object := range x.places[p].all {
 		if e := x.objects[object]; e.soon(now) || e.within(every+every/10, now) {
 			all = append(all, object)
 		}
