@@ -101,10 +101,7 @@ func setup(mgr ctrl.Manager, o *options) error {
 		return err
 	}
 	c, reader, metadata := mgr.GetClient(), mgr.GetAPIReader(), mgr.GetCache()
-	events, err := newRecorder(mgr.GetConfig(), mgr.GetHTTPClient(), mgr.GetScheme())
-	if err != nil {
-		return err
-	}
+	events := mgr.GetEventRecorderFor("lockstep") //nolint:staticcheck // SA1019: the new events API has no counterpart of the series that people's dashboards read
 	refs := reconciler.References{AllowCrossNamespace: o.allowCrossNamespaceRefs}
 	clients := &apply.Clients{Config: mgr.GetConfig(), Mapper: mgr.GetRESTMapper()}
 	ring, sources := &sealer.Keyring{}, source.NewStore()

@@ -65,28 +65,6 @@ func decode(t *testing.T, w written, into runtime.Object) {
 	}
 }
 
-func TestEventsAreProtobuf(t *testing.T) {
-	config, c, got := writes(t)
-	events, err := newRecorder(config, c, newScheme())
-	if err != nil {
-		t.Fatal(err)
-	}
-	about := &bitnamiv1alpha1.SealedSecret{ObjectMeta: metav1.ObjectMeta{Namespace: "apps", Name: "db", UID: "1"}}
-	events.Event(about, corev1.EventTypeNormal, "Unsealed", "it is open")
-	w, event := receive(t, got), &corev1.Event{}
-	decode(t, w, event)
-	if w.path != "/api/v1/namespaces/apps/events" || event.Reason != "Unsealed" || event.Message != "it is open" || event.Source.Component != "lockstep" {
-		t.Errorf("at %s: %v", w.path, event)
-	}
-	want := corev1.ObjectReference{APIVersion: bitnamiv1alpha1.GroupVersion.String(), Kind: "SealedSecret", Namespace: "apps", Name: "db", UID: "1"}
-	if event.InvolvedObject != want {
-		t.Errorf("is about %v, want %v", event.InvolvedObject, want)
-	}
-	if config.ContentType != "" {
-		t.Errorf("the configuration of all other clients has the content type %s now", config.ContentType)
-	}
-}
-
 // The kinds of Kubernetes are protobuf; those of CustomResourceDefinitions have
 // no such form.
 func TestSecretsAreProtobuf(t *testing.T) {
