@@ -147,6 +147,10 @@ func (c *Controller) add(ctx context.Context) error {
 var errUnknown = errors.New("there is no sealing key, and a SealedSecret that was sealed with one: restore the keys of its cluster with lockstep keys restore, " +
 	"or make a new one, which opens nothing of it, with lockstep keys rotate")
 
+// ReasonNoKey is the reason of the Event about a SealedSecret for which keys
+// have to be restored.
+const ReasonNoKey = "NoSealingKey"
+
 // page is how many SealedSecrets are read at once.
 const page = 500
 
@@ -159,8 +163,11 @@ func (c *Controller) unknown(ctx context.Context) error {
 			return fmt.Errorf("see whether SealedSecrets refer to a key that is not here: %w", err)
 		}
 		for i := range all.Items {
-			if sealed(&all.Items[i]) {
-				return fmt.Errorf("%s/%s: %w", all.Items[i].Namespace, all.Items[i].Name, errUnknown)
+			if ss := &all.Items[i]; sealed(ss) {
+				if c.Recorder != nil { // what is synced already has no other word of it
+					c.Recorder.Event(ss, corev1.EventTypeWarning, ReasonNoKey, errUnknown.Error())
+				}
+				return fmt.Errorf("%s/%s: %w", ss.Namespace, ss.Name, errUnknown)
 			}
 		}
 		if all.Continue == "" {

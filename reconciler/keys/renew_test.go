@@ -2,6 +2,7 @@ package keys_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -103,6 +104,15 @@ func TestNoKeyForUnknown(t *testing.T) {
 	if n := len(b.secrets()); n != 0 {
 		t.Fatalf("%d keys were made", n)
 	}
+	eventually(t, "the Event about a", func() bool {
+		var events corev1.EventList
+		if err := b.List(t.Context(), &events, client.InNamespace(b.ns)); err != nil {
+			t.Fatal(err)
+		}
+		return slices.ContainsFunc(events.Items, func(e corev1.Event) bool {
+			return e.Reason == keys.ReasonNoKey && e.Type == corev1.EventTypeWarning && e.InvolvedObject.Name == "a" && strings.Contains(e.Message, "lockstep keys restore")
+		})
+	})
 	key, cert := newKey(t)
 	b.keySecret("restored", active(), key, cert)
 	eventually(t, "the restored key", func() bool { return c.Ring.Len() == 1 })
