@@ -58,9 +58,11 @@ type Loop[T Object] struct {
 
 	// Finalizer is put on objects before their first Apply, and taken off when
 	// Finalize succeeds. Where Needs is set, only on those for which it is
-	// true. With an empty Finalizer, Finalize is never called.
+	// true, and with Sheds taken off the others: not where someone else may
+	// put it on again. With an empty Finalizer, Finalize is never called.
 	Finalizer string
 	Needs     func(obj T) bool
+	Sheds     bool
 	Finalize  func(ctx context.Context, obj T) error
 
 	// Gone is told of objects that are no longer there. Nil tells no one.
@@ -102,7 +104,7 @@ func (l *Loop[T]) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 	if l.Suspended != nil && l.Suspended(obj) {
 		return reconcile.Result{}, l.restore(ctx, obj)
 	}
-	if err := l.addFinalizer(ctx, obj); err != nil {
+	if err := l.setFinalizer(ctx, obj); err != nil {
 		return reconcile.Result{}, err
 	}
 	return l.apply(ctx, obj)
@@ -173,11 +175,17 @@ func spread(d time.Duration) time.Duration {
 	return d + time.Duration((rand.Float64()*2-1)*jitter*float64(d)) //nolint:gosec // G404: spreads load, guards nothing
 }
 
-func (l *Loop[T]) addFinalizer(ctx context.Context, obj T) error {
-	if l.Finalizer == "" || l.Needs != nil && !l.Needs(obj) || controllerutil.ContainsFinalizer(obj, l.Finalizer) {
+// setFinalizer puts the finalizer on, or takes it off.
+func (l *Loop[T]) setFinalizer(ctx context.Context, obj T) error {
+	needs := l.Needs == nil || l.Needs(obj)
+	if l.Finalizer == "" || needs == controllerutil.ContainsFinalizer(obj, l.Finalizer) || !needs && !l.Sheds {
 		return nil
 	}
 	before := obj.DeepCopyObject().(T)
+	if !needs {
+		controllerutil.RemoveFinalizer(obj, l.Finalizer)
+		return l.patchMeta(ctx, before, obj, "remove finalizer")
+	}
 	controllerutil.AddFinalizer(obj, l.Finalizer)
 	return l.patchMeta(ctx, before, obj, "add finalizer")
 }

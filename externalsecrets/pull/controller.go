@@ -69,6 +69,7 @@ func (c *Controller) loop() *reconciler.Loop[*esv1.ExternalSecret] {
 		Every:       c.every,
 		Finalizer:   esv1.Finalizer,
 		Needs:       func(es *esv1.ExternalSecret) bool { return deletion(es) == esv1.DeletionDelete },
+		Sheds:       true,
 		Finalize:    c.finalize,
 		Gone:        c.forget,
 		Success:     c.success,

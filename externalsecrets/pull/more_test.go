@@ -118,6 +118,31 @@ data: [{secretKey: a, remoteRef: {key: db}}]`)
 	})
 }
 
+// TestSyncWindows has a time when no store is to be read: what is due on its
+// own waits for it to end, what a person asks for does not.
+func TestSyncWindows(t *testing.T) {
+	b := start(t)
+	b.backend.set("db", "1")
+	const always = "{kind: deny, windows: [{schedule: '@hourly', duration: 2h}]}"
+	b.external("closed", "refreshInterval: 1s\nsyncWindows: "+always+"\ndata: [{secretKey: a, remoteRef: {key: db}}]")
+	b.external("open", "refreshInterval: 1s\nsyncWindows: "+strings.Replace(always, "deny", "allow", 1)+"\ndata: [{secretKey: a, remoteRef: {key: db}}]")
+	b.ready("closed", "True")
+	b.holds("closed", `{"a":"1"}`)
+	b.backend.set("db", "2")
+	b.holds("open", `{"a":"2"}`)
+	b.backend.set("db", "3")
+	b.holds("open", `{"a":"3"}`) // two intervals are over
+	if got := b.data("closed")["a"]; got != "1" {
+		t.Errorf("got %s, which was read outside of the windows", got)
+	}
+	b.change("closed", func(es *esv1.ExternalSecret) { es.Annotations = map[string]string{"force-sync": "1"} })
+	b.holds("closed", `{"a":"3"}`)
+	b.change("open", func(es *esv1.ExternalSecret) { es.Spec.Target.DeletionPolicy = esv1.DeletionDelete })
+	b.eventually("a finalizer where a deletion has something to do", func() bool { return len(b.ready("open", "True").Finalizers) == 1 })
+	b.change("open", func(es *esv1.ExternalSecret) { es.Spec.Target.DeletionPolicy = "" })
+	b.eventually("no finalizer where it has not", func() bool { return len(b.ready("open", "True").Finalizers) == 0 })
+}
+
 func TestBadInput(t *testing.T) {
 	b := start(t)
 	b.backend.set("text", "hunter2")

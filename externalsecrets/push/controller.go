@@ -72,6 +72,7 @@ func (c *Controller) loop() *reconciler.Loop[*esv1alpha1.PushSecret] {
 		New:       func() *esv1alpha1.PushSecret { return &esv1alpha1.PushSecret{} },
 		Finalizer: esv1alpha1.Finalizer,
 		Needs:     func(ps *esv1alpha1.PushSecret) bool { return ps.Spec.DeletionPolicy == esv1alpha1.DeletionDelete },
+		Sheds:     true,
 		Finalize:  c.finalize,
 		Success: func(ps *esv1alpha1.PushSecret) (string, string) {
 			if gone(ps) {

@@ -33,6 +33,34 @@ func (b *bench) goes(o client.Object) {
 	})
 }
 
+// TestFinalizer is only there as long as a deletion has something to do.
+func TestFinalizer(t *testing.T) {
+	b := start(t)
+	ps := b.pushed()
+	b.apply("metadata: {name: keeps}\nspec: {secretStoreRefs: [{name: store}], selector: {secret: {name: db}}, data: [{match: {secretKey: a, remoteRef: {remoteKey: b}}}]}", &esv1alpha1.PushSecret{})
+	if got := b.ready("keeps", "True/Synced").Finalizers; len(got) != 0 {
+		t.Errorf("finalizers without deletionPolicy Delete: %v", got)
+	}
+	has := func(want string) {
+		t.Helper()
+		b.eventually("the finalizers to be "+want, func() string {
+			if err := b.Get(t.Context(), client.ObjectKeyFromObject(ps), ps); err != nil || fmt.Sprint(ps.Finalizers) != want {
+				return fmt.Sprint(err, ps.Finalizers)
+			}
+			return ""
+		})
+	}
+	has("[" + esv1alpha1.Finalizer + "]")
+	b.change(&esv1alpha1.PushSecret{}, "app", `{"spec":{"deletionPolicy":"None"}}`)
+	has("[]")
+	namespace, store := &corev1.Namespace{}, &esv1.SecretStore{}
+	must(t, b.Get(t.Context(), client.ObjectKey{Name: b.ns}, namespace))
+	must(t, b.Get(t.Context(), client.ObjectKey{Namespace: b.ns, Name: "store"}, store))
+	if got := append(namespace.Finalizers, store.Finalizers...); len(got) != 0 {
+		t.Errorf("finalizers of the namespace and the store: %v, want none", got)
+	}
+}
+
 // TestStoreGoesFirst wants to be told why a PushSecret stays, and how to let
 // it go.
 func TestStoreGoesFirst(t *testing.T) {
