@@ -151,7 +151,7 @@ func (c *Controller) every(es *esv1.ExternalSecret) time.Duration {
 			at = now
 		}
 		if at = m.windows.first(at); !at.IsZero() {
-			expected = queue.Expectation{Due: at, Every: interval(es)}
+			expected = queue.Expectation{Due: at, Every: interval(es), Versions: m.versions != nil}
 			if m.windows != nil {
 				expected.From = at
 			}

@@ -22,6 +22,11 @@ type memory struct {
 	synced  string
 	stores  string
 
+	// The versions of the values that desired was made of, by the reads of the
+	// plan; nil if they are not all known, or do not tell all.
+	versions []string
+	valued   time.Time // when these values were read
+
 	read  time.Time // when the stores were last read, with success
 	wrote time.Time // when the target was last written
 	seen  types.UID // of the target that the cache last showed

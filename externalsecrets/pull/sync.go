@@ -128,7 +128,7 @@ func (r *run) refresh(ctx context.Context) error {
 	results, fresh := r.tickets.take(object, r.version())
 	if fresh != nil {
 		lane, reads := r.lane(), r.plan.Reads
-		r.queue.Submit(ctx, queue.Request{Object: object, Reads: r.plan.Stored(), Lane: lane, Every: r.rhythm()}, func(results map[fetch.Read]fetch.Result) {
+		r.queue.Submit(ctx, queue.Request{Object: object, Reads: r.plan.Stored(), Lane: lane, Every: r.rhythm(), Have: r.have(lane)}, func(results map[fetch.Read]fetch.Result) {
 			// Generators take their time, and the queue's is for all.
 			go func() {
 				r.generate(context.WithoutCancel(ctx), object.Namespace, reads, results)
@@ -139,6 +139,9 @@ func (r *run) refresh(ctx context.Context) error {
 	}
 	if results == nil {
 		return reconciler.ErrPending
+	}
+	if anyUnchanged(results) {
+		return r.unchanged(ctx, results)
 	}
 	at := r.askedAt(results)
 	values, err := r.plan.Values(results, deletion(r.es) != esv1.DeletionRetain)
@@ -159,6 +162,7 @@ func (r *run) refresh(ctx context.Context) error {
 		return err
 	}
 	r.renew(results)
+	r.remember(results)
 	r.refreshed(at, equality.Semantic.DeepEqual(before, r.es.Status.Target))
 	return nil
 }

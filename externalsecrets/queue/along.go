@@ -19,7 +19,13 @@ type companion struct {
 // come next. They need not come in time for it: the answer waits for them.
 func (l *line) takeAlong(calls []*call) []*call {
 	room, horizons := l.room(calls)
-	for _, c := range l.queue.companions(l.name, calls, horizons, room) {
+	return l.along(calls, horizons, room, func(*expected) bool { return true })
+}
+
+// along adds up to room reads to calls, of objects that pick chooses, and notes
+// who else wants what is read anyway.
+func (l *line) along(calls []*call, horizons []time.Duration, room int, pick func(*expected) bool) []*call {
+	for _, c := range l.queue.companions(l.name, calls, horizons, limits{room, pick}) {
 		for _, p := range c.places {
 			to := l
 			if p.line != l.name {
@@ -106,9 +112,15 @@ func (q *Queue) existing(name string) *line {
 	return q.lines[name]
 }
 
-// companions returns whom calls of a line may as well be made for, with up to
-// room more reads.
-func (q *Queue) companions(line string, calls []*call, horizons []time.Duration, room int) []companion {
+// limits are how many more reads are made, and for whom.
+type limits struct {
+	room int
+	pick func(*expected) bool
+}
+
+// companions returns whom calls of a line may as well be made for, and for whom
+// within limits more reads.
+func (q *Queue) companions(line string, calls []*call, horizons []time.Duration, limits limits) []companion {
 	if q.Wake == nil {
 		return nil
 	}
@@ -122,8 +134,8 @@ func (q *Queue) companions(line string, calls []*call, horizons []time.Duration,
 			all = append(all, x.same(place{line, c.read}, horizons[i], now)...)
 		}
 	}
-	if room > 0 {
-		all = append(all, x.next(line, calls, room, now)...)
+	if limits.room > 0 {
+		all = append(all, x.next(line, calls, limits, now)...)
 	}
 	var found []companion
 	for _, object := range all {

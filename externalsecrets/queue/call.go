@@ -29,7 +29,7 @@ func carryOut(ctx context.Context, reader providers.Reader, err error, calls []*
 			refs[i] = c.read.Ref
 		}
 		for i, r := range providers.ReadAll(ctx, reader, refs) {
-			results[i] = fetch.Result{Value: r.Value, Err: r.Err}
+			results[i] = fetch.Result{Value: r.Value, Version: r.Version, Err: r.Err}
 		}
 	}
 	if ctx.Err() != nil {
@@ -56,6 +56,10 @@ func one(ctx context.Context, reader providers.Reader, read fetch.Read) fetch.Re
 		value, err := m.Metadata(ctx, read.Ref)
 		return fetch.Result{Value: value, Err: err}
 	default:
+		if l, ok := reader.(providers.VersionLister); ok && l.Listing().PerPage > 0 {
+			r := l.ReadAll(ctx, []providers.Ref{read.Ref})[0] // it says the version, too
+			return fetch.Result{Value: r.Value, Version: r.Version, Err: r.Err}
+		}
 		value, err := reader.Read(ctx, read.Ref)
 		return fetch.Result{Value: value, Err: err}
 	}

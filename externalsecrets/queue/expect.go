@@ -29,6 +29,8 @@ type Expectation struct {
 	// Failed says that the last read gave nothing: if another object gets an
 	// answer for the same, this one is woken for it at once.
 	Failed bool
+	// Versions says that the object has those of all that it reads.
+	Versions bool
 }
 
 // expected is an object that reads.
@@ -157,12 +159,12 @@ func (x *expectations) same(p place, every time.Duration, now time.Time) (all []
 	return all
 }
 
-// next returns objects of a line that come next, whose reads are n at most,
+// next returns objects of a line that come next, whose reads are within limits,
 // besides those that are sent already.
-func (x *expectations) next(line string, sent []*call, n int, now time.Time) []types.NamespacedName {
+func (x *expectations) next(line string, sent []*call, limits limits, now time.Time) []types.NamespacedName {
 	var candidates, all []types.NamespacedName
 	for object := range x.lines[line] {
-		if x.objects[object].soon(now) {
+		if e := x.objects[object]; e.soon(now) && limits.pick(e) {
 			candidates = append(candidates, object)
 		}
 	}
@@ -173,7 +175,7 @@ func (x *expectations) next(line string, sent []*call, n int, now time.Time) []t
 	for _, c := range sent {
 		reads[c.read] = true
 	}
-	full := len(reads) + n
+	full := len(reads) + limits.room
 	for _, object := range candidates {
 		if len(reads) >= full {
 			break

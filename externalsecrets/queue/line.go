@@ -45,6 +45,7 @@ type line struct {
 	writers  writers
 	stranded map[types.NamespacedName]bool // objects that failed because the store is down
 	shelf    shelf
+	lists    lists
 }
 
 // call is one read for all jobs that want it.
@@ -182,7 +183,7 @@ func (l *line) work(ctx context.Context) {
 	for l.goesOn() {
 		l.pace.wait(ctx)
 		reader, err := l.reader(ctx)
-		if calls := l.take(reader); len(calls) > 0 {
+		if calls := l.take(reader); len(calls) > 0 && !l.look(ctx, reader, calls) {
 			calls = l.takeAlong(calls)
 			l.finish(calls, carryOut(ctx, reader, err, calls))
 		}
@@ -250,7 +251,9 @@ func (c *call) send() *call {
 // meanwhile.
 func (l *line) finish(calls []*call, results []fetch.Result) {
 	for i, c := range calls {
-		results[i].At = c.sent
+		if results[i].At.IsZero() {
+			results[i].At = c.sent
+		}
 		if results[i].Err == nil {
 			l.wantToo(c, l.queue.failing(place{l.name, c.read}))
 		}
@@ -259,6 +262,7 @@ func (l *line) finish(calls []*call, results []fetch.Result) {
 	l.judge(calls, results)
 	for i, c := range calls {
 		delete(l.calls, c.read)
+		c.unlike(results[i])
 		if len(c.next) > 0 {
 			l.enqueue(&call{read: c.read, lane: c.urgent, jobs: c.next})
 			l.openWindow(c.urgent)
@@ -283,7 +287,10 @@ func copied(r fetch.Result) fetch.Result {
 	if r.Err != nil {
 		return r
 	}
-	out := fetch.Result{At: r.At, Value: providers.NewValue(slices.Clone(r.Value.Bytes()))}
+	if r.Unchanged {
+		return r
+	}
+	out := fetch.Result{At: r.At, Version: r.Version, Value: providers.NewValue(slices.Clone(r.Value.Bytes()))}
 	if r.Values != nil {
 		out.Values = make(map[string]providers.Value, len(r.Values))
 		for key, value := range r.Values {

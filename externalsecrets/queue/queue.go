@@ -56,6 +56,10 @@ type Request struct {
 	// Every is the interval of a Periodic read, 0 for all others: an answer
 	// will do that is a small part of it old.
 	Every time.Duration
+
+	// Have are the versions of values that the object has, of all of Reads or of
+	// none. A Result may be Unchanged, then.
+	Have map[fetch.Read]string
 }
 
 // fresh is how old an answer may be.
@@ -83,7 +87,7 @@ type Queue struct {
 // Submit asks for the reads of an object, and returns at once. done is called
 // once, from another goroutine, with a result for each read.
 func (q *Queue) Submit(ctx context.Context, r Request, done func(map[fetch.Read]fetch.Result)) {
-	j := &job{object: r.Object, fresh: r.fresh(), every: r.Every, left: len(r.Reads), results: map[fetch.Read]fetch.Result{}, done: done}
+	j := &job{object: r.Object, fresh: r.fresh(), every: r.Every, have: r.Have, left: len(r.Reads), results: map[fetch.Read]fetch.Result{}, done: done}
 	if j.left == 0 {
 		go done(j.results)
 		return
@@ -148,6 +152,7 @@ type job struct {
 	object types.NamespacedName
 	fresh  time.Duration // how old its answers may be
 	every  time.Duration // its interval, if it is periodic
+	have   map[fetch.Read]string
 	done   func(map[fetch.Read]fetch.Result)
 
 	mu      sync.Mutex

@@ -146,6 +146,7 @@ type client struct {
 	errs []error
 	busy map[int]bool
 	due  map[int]time.Time
+	have map[int]string // versions; nil if the objects do not keep them
 }
 
 // ask submits the read of an object, and, as long as until is not over, does
@@ -171,7 +172,7 @@ func (c *client) askAt(ctx context.Context, i int, lane queue.Lane, until, due t
 	c.busy[i] = true
 	c.mu.Unlock()
 	begin := time.Now()
-	c.q.Submit(ctx, queue.Request{Object: object(i), Reads: []fetch.Read{c.key(i)}, Lane: lane, Every: c.every}, func(results map[fetch.Read]fetch.Result) {
+	c.q.Submit(ctx, queue.Request{Object: object(i), Reads: []fetch.Read{c.key(i)}, Lane: lane, Every: c.every, Have: c.known(i)}, func(results map[fetch.Read]fetch.Result) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.busy[i] = false
@@ -181,12 +182,13 @@ func (c *client) askAt(ctx context.Context, i int, lane queue.Lane, until, due t
 			return
 		}
 		c.ok++
+		c.learn(i, results[c.key(i)])
 		due := results[c.key(i)].At.Add(c.every + time.Duration(i%100)*c.every/1000)
 		if c.every == 0 || due.After(until) {
 			return
 		}
 		c.due[i] = due
-		c.q.Expect(object(i), queue.Expectation{Due: due, Every: c.every})
+		c.q.Expect(object(i), queue.Expectation{Due: due, Every: c.every, Versions: c.have[i] != ""})
 		time.AfterFunc(time.Until(due), func() {
 			c.askAt(ctx, i, queue.Periodic, until, due)
 		})

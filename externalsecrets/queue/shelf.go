@@ -50,7 +50,7 @@ func (s *shelf) take(read fetch.Read, j *job) (fetch.Result, bool) {
 	}
 	wanted := a.wanted[j.object]
 	delete(a.wanted, j.object)
-	if j.fresh == 0 || !wanted && time.Since(a.result.At) > j.fresh {
+	if j.fresh == 0 || !wanted && time.Since(a.result.At) > j.fresh || a.result.Unchanged && j.have[read] != a.result.Version {
 		return fetch.Result{}, false
 	}
 	result := copied(a.result)
