@@ -20,9 +20,9 @@ func TestRetryBacksOff(t *testing.T) {
 		}
 		return e.After
 	}
-	for i, want := range []time.Duration{1, 2, 4, 8, 8, 8} {
-		if got := wait(); got != want*interval {
-			t.Errorf("failure %d: waits %s, want %s", i+1, got, want*interval)
+	for i, minutes := range []float64{1, 2, 4, 8, 8, 8} {
+		if got := wait().Minutes(); got != minutes {
+			t.Errorf("failure %d: waits %g minutes, want %g", i+1, got, minutes)
 		}
 	}
 	if err := r.spread(nil); err != nil {
