@@ -2,6 +2,7 @@ package push_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -56,7 +57,7 @@ func TestFinalizer(t *testing.T) {
 	namespace, store := &corev1.Namespace{}, &esv1.SecretStore{}
 	must(t, b.Get(t.Context(), client.ObjectKey{Name: b.ns}, namespace))
 	must(t, b.Get(t.Context(), client.ObjectKey{Namespace: b.ns, Name: "store"}, store))
-	if got := append(namespace.Finalizers, store.Finalizers...); len(got) != 0 {
+	if got := slices.Concat(namespace.Finalizers, store.Finalizers); len(got) != 0 {
 		t.Errorf("finalizers of the namespace and the store: %v, want none", got)
 	}
 }
