@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -153,9 +154,7 @@ func (l *line) versions(ctx context.Context, lister providers.VersionLister, cal
 			return nil, 0, err
 		}
 		held++
-		for ref, version := range found {
-			all[ref] = version
-		}
+		maps.Copy(all, found)
 		if page = next; page == "" {
 			return all, held, nil
 		}
@@ -165,7 +164,7 @@ func (l *line) versions(ctx context.Context, lister providers.VersionLister, cal
 func (l *line) page(ctx context.Context, lister providers.VersionLister, page string, refs []providers.Ref) (map[providers.Ref]string, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	return lister.Versions(ctx, page, refs) //nolint:wrapcheck // nobody is told
+	return lister.Versions(ctx, page, refs)
 }
 
 // learn notes after a list when to make the next. A store that throttles or

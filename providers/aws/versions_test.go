@@ -3,6 +3,8 @@ package aws_test
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/lockstep-dev/lockstep/providers"
@@ -20,9 +22,7 @@ func list(t *testing.T, r providers.VersionLister, refs []providers.Ref) (all ma
 		if err != nil {
 			t.Fatal(err)
 		}
-		for ref, version := range found {
-			all[ref] = version
-		}
+		maps.Copy(all, found)
 		if pages, page = pages+1, next; page == "" {
 			return all, pages
 		}
@@ -77,7 +77,7 @@ func TestVersionsAreThoseOfReads(t *testing.T) {
 	}
 
 	put(417) // a new version becomes the current one
-	after, _ := list(t, r, append(refs, providers.Ref{Path: "416", Version: "AWSPREVIOUS"}, providers.Ref{Path: "none"}))
+	after, _ := list(t, r, slices.Concat(refs, []providers.Ref{{Path: "416", Version: "AWSPREVIOUS"}, {Path: "none"}}))
 	if after[refs[417]] == read[refs[417]] || after[refs[417]] == "" {
 		t.Errorf("a secret with a new version: got %q, want another than %q", after[refs[417]], read[refs[417]])
 	}
