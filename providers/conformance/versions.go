@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/lockstep-dev/lockstep/providers"
@@ -49,9 +50,7 @@ func (s *suite) versions(t *testing.T, l providers.VersionLister, refs []provide
 			s.keep(err)
 			t.Fatalf("Versions: %v", err)
 		}
-		for ref, version := range found {
-			all[ref] = version
-		}
+		maps.Copy(all, found)
 		if page = next; page == "" {
 			return all
 		}
