@@ -9,7 +9,7 @@ import (
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	genv1 "github.com/lockstep-dev/lockstep/apis/generators/v1alpha1"
-	"github.com/lockstep-dev/lockstep/providers/conformance"
+	"github.com/lockstep-dev/lockstep/test/fields"
 )
 
 // inventory has every field of an ExternalSecret, each with a spec that sets
@@ -152,7 +152,7 @@ func TestInventoryIsComplete(t *testing.T) {
 	for _, tc := range inventory {
 		lines = append(lines, tc.spec)
 	}
-	for _, path := range conformance.Untold(t, esv1.ExternalSecretSpec{}, lines...) {
+	for _, path := range fields.Untold(t, esv1.ExternalSecretSpec{}, lines...) {
 		t.Errorf("no line has spec%s", path)
 	}
 }

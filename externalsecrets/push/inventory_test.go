@@ -14,7 +14,7 @@ import (
 	esv1alpha1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1alpha1"
 	genv1 "github.com/lockstep-dev/lockstep/apis/generators/v1alpha1"
 	"github.com/lockstep-dev/lockstep/providers"
-	"github.com/lockstep-dev/lockstep/providers/conformance"
+	"github.com/lockstep-dev/lockstep/test/fields"
 )
 
 // inventory has every field of a PushSecret, each with a spec that sets it, and
@@ -151,7 +151,7 @@ func TestInventoryIsComplete(t *testing.T) {
 		{esv1.ClusterExternalSecretSpec{}, external, ".externalSecretSpec."},
 		{esv1alpha1.ClusterPushSecretSpec{}, push, ".pushSecretSpec."},
 	} {
-		for _, path := range conformance.Untold(t, c.of, c.lines...) {
+		for _, path := range fields.Untold(t, c.of, c.lines...) {
 			if !strings.HasPrefix(path, c.but) {
 				t.Errorf("%T: no line has spec%s", c.of, path)
 			}

@@ -7,6 +7,7 @@ import (
 	"github.com/lockstep-dev/lockstep/providers"
 	"github.com/lockstep-dev/lockstep/providers/aws"
 	"github.com/lockstep-dev/lockstep/providers/conformance"
+	"github.com/lockstep-dev/lockstep/test/fields"
 )
 
 // pushed writes with metadata to a store of a service, which has the secret or
@@ -94,6 +95,7 @@ func TestRefs(t *testing.T) {
 			put("find/two", "dHdv", map[string]string{"team": "b"})
 			put("zero/one", "a\x00b", nil)
 			refs := conformance.RefTables(dir+"ref", map[string]string{"SecretsManager": "AWSPREVIOUS", "ParameterStore": "1"}[service], dir)
+			refs.Values = fields.Values
 			refs.Open = func(t *testing.T) providers.Reader {
 				t.Helper()
 				return writer(t, a, service, &conformance.References{})

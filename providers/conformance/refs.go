@@ -4,11 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"testing"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
-	"github.com/lockstep-dev/lockstep/externalsecrets/fetch"
 	"github.com/lockstep-dev/lockstep/providers"
 )
 
@@ -46,6 +44,8 @@ func (m Metadata) Test(t *testing.T) {
 // find, as one store answers it.
 type Refs struct {
 	Open func(t *testing.T) providers.Reader
+	// Values returns what a spec makes of what the store has, as text.
+	Values func(t *testing.T, store providers.Reader, spec *esv1.ExternalSecretSpec) (string, error)
 	// Ref and Find are what works, and RefServed and so on as those of Fields.
 	Ref, Find               map[string]any
 	RefServed, RefRefused   map[string]Change
@@ -82,7 +82,7 @@ func (r Refs) Test(t *testing.T) {
 		var decoded esv1.ExternalSecretSpec
 		spec["secretStoreRef"] = map[string]string{"name": "store"}
 		decode(t, spec, &decoded)
-		return valuesOf(t, reader, &decoded)
+		return r.Values(t, reader, &decoded)
 	}
 	inventory{of: esv1.RemoteRef{}, served: r.RefServed, refused: r.RefRefused, trace: func(t *testing.T, change Change, without string) (string, error) {
 		t.Helper()
@@ -97,53 +97,4 @@ func (r Refs) Test(t *testing.T) {
 		t.Helper()
 		return values(t, map[string]any{"dataFrom": []any{map[string]any{"find": apply(t, r.Find, change, without)}}})
 	}}.test(t)
-}
-
-// valuesOf returns what a spec makes of what a store has, as text.
-func valuesOf(t *testing.T, reader providers.Reader, spec *esv1.ExternalSecretSpec) (string, error) {
-	t.Helper()
-	plan, err := fetch.New(spec)
-	if err != nil {
-		return "", err
-	}
-	results := map[fetch.Read]fetch.Result{}
-	for _, read := range plan.Reads {
-		result := fetch.Result{}
-		switch {
-		case read.Find != "":
-			result.Values, result.Err = find(t, reader, read.Find)
-		case read.Metadata:
-			result.Value, result.Err = reader.(providers.MetadataReader).Metadata(t.Context(), read.Ref)
-		default:
-			result.Value, result.Err = reader.Read(t.Context(), read.Ref)
-		}
-		results[read] = result
-	}
-	data, err := plan.Values(results, false)
-	if errors.Is(err, fetch.ErrMalformed) { // what the policies for values ask for
-		return err.Error(), nil
-	}
-	return fmt.Sprintf("%q", data), err
-}
-
-// find reads what a query matches.
-func find(t *testing.T, reader providers.Reader, text string) (map[string]providers.Value, error) {
-	t.Helper()
-	var wanted fetch.Query
-	decode(t, json.RawMessage(text), &wanted)
-	query := providers.Query{Path: wanted.Path, Tags: wanted.Tags}
-	if wanted.Name != "" {
-		query.Name = regexp.MustCompile(wanted.Name)
-	}
-	keys, err := reader.(providers.Finder).Find(t.Context(), query)
-	if err != nil {
-		return nil, fmt.Errorf("find: %w", err)
-	}
-	values := map[string]providers.Value{}
-	for _, key := range keys {
-		if values[key], err = reader.Read(t.Context(), providers.Ref{Path: key}); err != nil {
-			return nil, fmt.Errorf("find: %w", err)
-		}
-	}
-	return values, nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/lockstep-dev/lockstep/providers"
 	"github.com/lockstep-dev/lockstep/providers/conformance"
 	"github.com/lockstep-dev/lockstep/providers/gcp"
+	"github.com/lockstep-dev/lockstep/test/fields"
 	"github.com/lockstep-dev/lockstep/test/testenv"
 )
 
@@ -108,6 +109,7 @@ func TestRefs(t *testing.T) {
 	// A name at Google has no character that a key of a Secret must not have.
 	refs.FindIdle = map[string]conformance.Change{"conversionStrategy": refs.FindServed["conversionStrategy"]}
 	delete(refs.FindServed, "conversionStrategy")
+	refs.Values = fields.Values
 	refs.Open = func(t *testing.T) providers.Reader {
 		t.Helper()
 		from, _ := keyOf(t, g, testenv.GCPPrincipal{Name: "inventory@team.iam.gserviceaccount.com"})

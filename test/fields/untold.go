@@ -1,4 +1,4 @@
-package conformance
+package fields
 
 import (
 	"maps"
@@ -45,6 +45,9 @@ func tell(value any, at string, told map[string]bool) {
 		}
 	}
 }
+
+// module is this one: fields of others' types are not looked into.
+const module = "github.com/lockstep-dev/lockstep/"
 
 // wanted collects the paths that a type has.
 func wanted(of reflect.Type, at string, want map[string]bool) {
