@@ -33,7 +33,6 @@ func trim(mgr ctrl.Manager) error {
 		debug.SetGCPercent(gcPercent)
 	}
 	return mgr.Add(onEveryReplica(func(ctx context.Context) error {
-		giveCodeBack(ctx) // what the initialisation of packages touched, before the caches are filled: the two do not add up
 		if !mgr.GetCache().WaitForCacheSync(ctx) {
 			return nil
 		}
