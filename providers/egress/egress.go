@@ -34,21 +34,40 @@ var metadata = []netip.Addr{
 	netip.MustParseAddr("192.0.0.192"),     // Oracle Cloud
 }
 
-// nat64 is the prefix behind which a translator puts addresses of IPv4.
-// Source: RFC 6052, section 2.1.
-var nat64 = netip.MustParsePrefix("64:ff9b::/96")
+// embeddings are the prefixes behind which an address of IPv4 stands within one
+// of IPv6, and which bytes it may be: a translator's own prefix may end at 48,
+// 56, 64 or 96 bits.
+var embeddings = map[netip.Prefix][][4]int{
+	netip.MustParsePrefix("64:ff9b::/96"):   {{12, 13, 14, 15}},                                                 // RFC 6052, section 2.1
+	netip.MustParsePrefix("64:ff9b:1::/48"): {{6, 7, 9, 10}, {7, 9, 10, 11}, {9, 10, 11, 12}, {12, 13, 14, 15}}, // RFC 8215; RFC 6052, section 2.2
+	netip.MustParsePrefix("2002::/16"):      {{2, 3, 4, 5}},                                                     // 6to4, RFC 3056
+	netip.MustParsePrefix("::/96"):          {{12, 13, 14, 15}},                                                 // RFC 4291, section 2.5.5.1
+}
 
 // Check returns ErrRefused if no store may connect to address.
 func Check(address netip.Addr) error {
 	a := address.Unmap().WithZone("")
-	if nat64.Contains(a) {
-		b := a.As16()
-		a = netip.AddrFrom4([4]byte(b[12:]))
-	}
-	if a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() || slices.Contains(metadata, a) {
+	if refused(a) {
 		return fmt.Errorf("%w: %s", ErrRefused, address)
 	}
+	if !a.Is6() || a.IsLoopback() {
+		return nil
+	}
+	b := a.As16()
+	for prefix, places := range embeddings {
+		for _, p := range places {
+			four := netip.AddrFrom4([4]byte{b[p[0]], b[p[1]], b[p[2]], b[p[3]]})
+			elsewhere := len(places) > 1 && four.IsUnspecified() // zeros fill up what another length leaves
+			if prefix.Contains(a) && !elsewhere && refused(four) {
+				return fmt.Errorf("%w: %s", ErrRefused, address)
+			}
+		}
+	}
 	return nil
+}
+
+func refused(a netip.Addr) bool {
+	return a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() || slices.Contains(metadata, a)
 }
 
 // Dial connects as net.Dialer does. Unless linkLocal, it refuses what Check
