@@ -15,6 +15,7 @@ import (
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	genv1 "github.com/lockstep-dev/lockstep/apis/generators/v1alpha1"
+	"github.com/lockstep-dev/lockstep/externalsecrets/stores"
 	"github.com/lockstep-dev/lockstep/providers"
 )
 
@@ -101,6 +102,13 @@ func (g *Generators) Serves(ctx context.Context, namespace string, ref esv1.Gene
 		class = s.Controller
 	}
 	return class == "" || class == g.Class
+}
+
+// Refers reports whether a generator refers to an object of a kind, which is
+// Secret, ConfigMap or ServiceAccount, in the namespace of who uses it.
+func (g *Generators) Refers(ctx context.Context, namespace string, ref esv1.GeneratorRef, kind, name string) bool {
+	_, spec, err := g.spec(ctx, namespace, ref)
+	return err == nil && stores.Refers(spec, kind, name)
 }
 
 // spec reads a generator: its kind, or that of what a ClusterGenerator stands

@@ -205,7 +205,7 @@ func (b *bench) run() {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	s := &stores.Stores{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Metadata: mgr.GetCache(), Registry: providers.Registry{"example": b.backend.open}, Class: "default"}
+	s := &stores.Stores{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Metadata: mgr.GetCache(), Registry: providers.Registry{"example": b.backend.open, esv1.ProviderVault: b.backend.guarded}, Class: "default"}
 	recorder := mgr.GetEventRecorderFor("lockstep")
 	b.puller = &pull.Controller{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Metadata: mgr.GetCache(), Recorder: recorder, Stores: s, Makers: b.generators(mgr, s), Namespace: b.ns}
 	for _, c := range []interface{ SetupWithManager(ctrl.Manager) error }{&stores.Controller{Client: mgr.GetClient(), Recorder: recorder, Stores: s}, b.puller} {

@@ -52,7 +52,7 @@ type Controller struct {
 // +kubebuilder:rbac:groups=external-secrets.io,resources=externalsecrets/finalizers,verbs=update
 // +kubebuilder:rbac:groups=external-secrets.io,resources=secretstores;clustersecretstores,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups="",resources=configmaps;namespaces,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=configmaps;namespaces;serviceaccounts,verbs=get;list;watch
 // +kubebuilder:rbac:groups=generators.external-secrets.io,resources=passwords;uuids;sshkeys;fakes;webhooks;ecrauthorizationtokens;stssessiontokens;gcraccesstokens;vaultdynamicsecrets;clustergenerators,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
 
@@ -180,6 +180,9 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 		WatchesMetadata(&corev1.Secret{}, c.writers()).
 		WatchesMetadata(&corev1.Secret{}, c.readers("Secret"), started).
 		WatchesMetadata(&corev1.ConfigMap{}, c.readers("ConfigMap"), started).
+		WatchesMetadata(&corev1.Secret{}, c.credentials("Secret"), started).
+		WatchesMetadata(&corev1.ConfigMap{}, c.credentials("ConfigMap"), started).
+		WatchesMetadata(&corev1.ServiceAccount{}, c.credentials("ServiceAccount"), started).
 		WatchesMetadata(&corev1.Namespace{}, c.inhabitants(), relabelled()).
 		Watches(&esv1.SecretStore{}, c.usersOf(esv1.SecretStoreKind), usable()).
 		Watches(&esv1.ClusterSecretStore{}, c.usersOf(esv1.ClusterSecretStoreKind), usable()).

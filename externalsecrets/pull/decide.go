@@ -159,8 +159,8 @@ func (c *Controller) every(es *esv1.ExternalSecret) time.Duration {
 		}
 	}
 	c.queue.Expect(object, expected)
-	if c.tickets.hinted(object) {
-		c.alarm.set(object, queue.Repair, 0)
+	if open, after := c.tickets.hinted(object); open {
+		c.alarm.set(object, queue.Repair, after)
 	}
 	// A Secret that someone deletes before the cache ever shows it is missed by
 	// the watch: look once more when the cache has had its time.

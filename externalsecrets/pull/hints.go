@@ -36,7 +36,8 @@ func (c *Controller) Due(ctx context.Context, kind, namespace, name string, keys
 		if es := &list.Items[i]; uses(&es.Spec, store, changed) {
 			object := client.ObjectKeyFromObject(es)
 			c.tickets.hint(object)
-			c.alarm.set(object, queue.Repair, 0)
+			_, after := c.tickets.hinted(object)
+			c.alarm.set(object, queue.Repair, after)
 		}
 	}
 }

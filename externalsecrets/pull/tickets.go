@@ -21,8 +21,18 @@ type tickets struct {
 	mu    sync.Mutex
 	m     map[types.NamespacedName]*ticket
 	early map[types.NamespacedName]bool
-	hints map[types.NamespacedName]bool // objects whose secrets are said to have changed
+	hints map[types.NamespacedName]hint // objects whose secrets are said to have changed
 }
+
+// hint says that secrets of an object have changed.
+type hint struct {
+	open bool      // the object has not read since
+	from time.Time // when it may
+}
+
+// hintEvery is how often an object follows hints: however many come, it costs
+// its store no more than one read in this time. The first is followed at once.
+const hintEvery = time.Second
 
 // ticket is what one object asked for.
 type ticket struct {
@@ -41,9 +51,12 @@ func (t *tickets) has(object types.NamespacedName, version string) (waits, early
 	if mine := t.m[object]; mine != nil && mine.version == version {
 		return true, early, false
 	}
-	hinted = t.hints[object]
-	delete(t.hints, object)
-	return false, early, hinted
+	now := time.Now() //nolint:forbidigo // decides about load only
+	if h := t.hints[object]; h.open && !now.Before(h.from) {
+		t.hints[object] = hint{from: now.Add(hintEvery)}
+		return false, early, true
+	}
+	return false, early, false
 }
 
 // hint tells an object to read.
@@ -51,16 +64,17 @@ func (t *tickets) hint(object types.NamespacedName) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.hints == nil {
-		t.hints = map[types.NamespacedName]bool{}
+		t.hints = map[types.NamespacedName]hint{}
 	}
-	t.hints[object] = true
+	t.hints[object] = hint{true, t.hints[object].from}
 }
 
-// hinted reports whether an object is told to read still.
-func (t *tickets) hinted(object types.NamespacedName) bool {
+// hinted reports whether an object is told to read still, and how soon it may.
+func (t *tickets) hinted(object types.NamespacedName) (open bool, after time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.hints[object]
+	h := t.hints[object]
+	return h.open, max(time.Until(h.from), 0)
 }
 
 // take returns the results that an object waits for, if they are there. If it

@@ -26,7 +26,7 @@ import (
 const (
 	byTarget = "lockstep.byTarget" // namespace/name of the Secret, if its name is not the object's own
 	byStore  = "lockstep.byStore"  // kind/namespace/name; no namespace for a ClusterSecretStore
-	bySource = "lockstep.bySource" // namespace/kind/name of what templateFrom or a generatorRef names
+	bySource = "lockstep.bySource" // namespace/kind/name of what templateFrom or a generatorRef names; and its own namespace, if it has the latter
 )
 
 func index(mgr ctrl.Manager) error {
@@ -46,7 +46,7 @@ func index(mgr ctrl.Manager) error {
 				if ref.Kind == genv1.ClusterGeneratorKind {
 					namespace = ""
 				}
-				refs = append(refs, namespace+"/"+ref.Kind+"/"+ref.Name)
+				refs = append(refs, namespace+"/"+ref.Kind+"/"+ref.Name, es.Namespace)
 			}
 			return refs
 		},

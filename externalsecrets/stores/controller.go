@@ -190,16 +190,17 @@ func setup[T storeObject](c *Controller, mgr ctrl.Manager, kind string, empty fu
 	return b.Complete(loop(c, kind, empty))
 }
 
-// byReference is the field index of stores by what they refer to:
-// kind/namespace/name.
+// byReference is the field index of stores by what they refer to, as reference
+// writes it.
 const byReference = "lockstep.byReference"
 
 func index(mgr ctrl.Manager, obj client.Object) error {
 	err := mgr.GetFieldIndexer().IndexField(context.Background(), obj, byReference, func(o client.Object) (refs []string) { //nolint:forbidigo // set-up, before there is a context
 		store := o.(esv1.GenericStore)
 		for _, s := range selectors(store.StoreSpec().Provider) {
-			if namespace, err := scopeOf(store, "").namespace(s.field, s.namespace); err == nil {
-				refs = append(refs, s.kind+"/"+namespace+"/"+s.name)
+			namespace, err := scopeOf(store, "").namespace(s.field, s.namespace)
+			if err == nil || errors.Is(err, errReferent) {
+				refs = append(refs, reference(s.kind, namespace, s.name))
 			}
 		}
 		return refs
@@ -214,7 +215,7 @@ func index(mgr ctrl.Manager, obj client.Object) error {
 func (c *Controller) users(kind string, list client.ObjectList) handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
 		found := list.DeepCopyObject().(client.ObjectList)
-		if err := c.Client.List(ctx, found, client.MatchingFields{byReference: kind + "/" + o.GetNamespace() + "/" + o.GetName()}); err != nil {
+		if err := c.Client.List(ctx, found, client.MatchingFields{byReference: reference(kind, o.GetNamespace(), o.GetName())}); err != nil {
 			ctrl.LoggerFrom(ctx).Error(err, "list stores", "kind", kind)
 			return nil
 		}

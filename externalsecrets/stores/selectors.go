@@ -61,7 +61,7 @@ func find(v reflect.Value, field string, found *[]selector) {
 
 func findFields(v reflect.Value, field string, found *[]selector) {
 	for i := range v.NumField() {
-		if name := v.Type().Field(i).Tag.Get("json"); name != "-" {
+		if name := v.Type().Field(i).Tag.Get("json"); name != "-" && v.Type().Field(i).IsExported() {
 			find(v.Field(i), field+"."+strings.Split(name, ",")[0], found)
 		}
 	}
