@@ -68,6 +68,10 @@ type Loop[T Object] struct {
 	// Gone is told of objects that are no longer there. Nil tells no one.
 	Gone func(key types.NamespacedName)
 
+	// Meter is told of each run that came to an end, and of objects that are no
+	// longer there. Nil tells no one.
+	Meter Meter
+
 	// Success gives reason and message of Ready=True; a nil func says
 	// "Succeeded" and nothing.
 	Success func(obj T) (reason, message string)
@@ -112,6 +116,7 @@ func (l *Loop[T]) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 
 func (l *Loop[T]) apply(ctx context.Context, obj T) (reconcile.Result, error) {
 	before := obj.DeepCopyObject().(T)
+	begin := time.Now() //nolint:forbidigo // of a metric
 	err := l.Apply(ctx, obj)
 	if ctx.Err() != nil {
 		// The process is stopping: what Apply could not finish is no news.
@@ -127,6 +132,10 @@ func (l *Loop[T]) apply(ctx context.Context, obj T) (reconcile.Result, error) {
 		return reconcile.Result{}, fmt.Errorf("patch status: %w (apply: %v)", perr, err) //nolint:errorlint // see above
 	}
 	l.event(before, obj)
+	if l.Meter != nil {
+		key := types.NamespacedName{Namespace: obj.GetNamespace(), Name: obj.GetName()}
+		l.Meter.Took(key, time.Since(begin), err)
+	}
 	return l.next(obj, err)
 }
 
@@ -221,6 +230,9 @@ func (l *Loop[T]) patchMeta(ctx context.Context, before, after T, what string) e
 
 func (l *Loop[T]) gone(key types.NamespacedName) {
 	l.written.forget(key)
+	if l.Meter != nil {
+		l.Meter.Forget(key)
+	}
 	if l.Gone != nil {
 		l.Gone(key)
 	}

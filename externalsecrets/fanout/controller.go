@@ -147,13 +147,18 @@ func every(interval *metav1.Duration) time.Duration {
 
 // SetupWithManager registers a controller for each kind with mgr.
 func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
+	externals := reconciler.NewMeasures("clusterexternalsecret", c.Client, func() client.ObjectList { return &esv1.ClusterExternalSecretList{} }, false)
+	pushes := reconciler.NewMeasures("clusterpushsecret", c.Client, func() client.ObjectList { return &esv1alpha1.ClusterPushSecretList{} }, false)
+	if err := errors.Join(mgr.Add(externals), mgr.Add(pushes)); err != nil {
+		return fmt.Errorf("add metrics: %w", err)
+	}
 	external := &reconciler.Loop[*esv1.ClusterExternalSecret]{
-		Client: c.Client, Recorder: c.Recorder, Apply: c.applyExternal,
+		Client: c.Client, Recorder: c.Recorder, Apply: c.applyExternal, Meter: externals,
 		New:   func() *esv1.ClusterExternalSecret { return &esv1.ClusterExternalSecret{} },
 		Every: func(ces *esv1.ClusterExternalSecret) time.Duration { return every(ces.Spec.RefreshInterval) },
 	}
 	push := &reconciler.Loop[*esv1alpha1.ClusterPushSecret]{
-		Client: c.Client, Recorder: c.Recorder, Apply: c.applyPush,
+		Client: c.Client, Recorder: c.Recorder, Apply: c.applyPush, Meter: pushes,
 		New:   func() *esv1alpha1.ClusterPushSecret { return &esv1alpha1.ClusterPushSecret{} },
 		Every: func(cps *esv1alpha1.ClusterPushSecret) time.Duration { return every(cps.Spec.RefreshInterval) },
 	}

@@ -45,6 +45,7 @@ type Controller struct {
 	queue    *queue.Queue
 	tickets  tickets
 	alarm    alarm
+	meter    reconciler.Meter
 }
 
 // +kubebuilder:rbac:groups=external-secrets.io,resources=externalsecrets,verbs=get;list;watch;patch
@@ -72,6 +73,7 @@ func (c *Controller) loop() *reconciler.Loop[*esv1.ExternalSecret] {
 		Sheds:       true,
 		Finalize:    c.finalize,
 		Gone:        c.forget,
+		Meter:       c.meter,
 		Success:     c.success,
 		Observe:     func(es *esv1.ExternalSecret, _ error) { es.Status.ObservedGeneration = es.Generation },
 		EventReason: eventReason,
@@ -153,6 +155,11 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 	if err := mgr.Add(manager.RunnableFunc(c.start)); err != nil {
 		return fmt.Errorf("add start: %w", err)
 	}
+	measures := reconciler.NewMeasures("externalsecret", c.Client, func() client.ObjectList { return &esv1.ExternalSecretList{} }, true)
+	if err := mgr.Add(measures); err != nil {
+		return fmt.Errorf("add metrics: %w", err)
+	}
+	c.meter = measures
 	if err := index(mgr); err != nil {
 		return err
 	}

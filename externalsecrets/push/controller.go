@@ -42,6 +42,7 @@ type Controller struct {
 
 	line  *queue.Queue
 	alarm alarm
+	meter reconciler.Meter
 }
 
 // +kubebuilder:rbac:groups=external-secrets.io,resources=pushsecrets,verbs=get;list;watch;patch
@@ -68,7 +69,7 @@ const busyInterval = time.Second
 
 func (c *Controller) loop() *reconciler.Loop[*esv1alpha1.PushSecret] {
 	return &reconciler.Loop[*esv1alpha1.PushSecret]{
-		Client: c.Client, Recorder: c.Recorder, Apply: c.apply, Every: every,
+		Client: c.Client, Recorder: c.Recorder, Apply: c.apply, Every: every, Meter: c.meter,
 		New:       func() *esv1alpha1.PushSecret { return &esv1alpha1.PushSecret{} },
 		Finalizer: esv1alpha1.Finalizer,
 		Needs:     func(ps *esv1alpha1.PushSecret) bool { return ps.Spec.DeletionPolicy == esv1alpha1.DeletionDelete },

@@ -2,6 +2,7 @@ package push
 
 import (
 	"context"
+	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -28,6 +29,11 @@ func (c *Controller) SetupWithManager(mgr ctrl.Manager) error {
 	if c.line = c.Queue; c.line == nil {
 		c.line = &queue.Queue{Stores: c.Stores}
 	}
+	measures := reconciler.NewMeasures("pushsecret", c.Client, func() client.ObjectList { return &esv1alpha1.PushSecretList{} }, false)
+	if err := mgr.Add(measures); err != nil {
+		return fmt.Errorf("add metrics: %w", err)
+	}
+	c.meter = measures
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("pushsecret").
 		WithOptions(reconciler.Options(workers)).

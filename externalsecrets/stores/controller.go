@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -46,8 +47,9 @@ const retryInterval = time.Minute
 // +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
 
 // loop is the same for both kinds of store.
-func loop[T esv1.GenericStore](c *Controller, kind string, empty func() T) *reconciler.Loop[T] {
+func loop[T esv1.GenericStore](c *Controller, kind string, empty func() T, meter reconciler.Meter) *reconciler.Loop[T] {
 	return &reconciler.Loop[T]{
+		Meter:     meter,
 		Client:    c.Client,
 		Recorder:  c.Recorder,
 		New:       empty,
@@ -174,6 +176,10 @@ func setup[T storeObject](c *Controller, mgr ctrl.Manager, kind string, empty fu
 	if err := index(mgr, empty()); err != nil {
 		return err
 	}
+	measures := reconciler.NewMeasures(strings.ToLower(kind), c.Client, func() client.ObjectList { return list.DeepCopyObject().(client.ObjectList) }, false)
+	if err := mgr.Add(measures); err != nil {
+		return fmt.Errorf("add metrics: %w", err)
+	}
 	workers := c.Workers
 	if workers == 0 {
 		workers = 4
@@ -187,7 +193,7 @@ func setup[T storeObject](c *Controller, mgr ctrl.Manager, kind string, empty fu
 	} {
 		b = b.WatchesMetadata(obj, c.users(referred, list))
 	}
-	return b.Complete(loop(c, kind, empty))
+	return b.Complete(loop(c, kind, empty, measures))
 }
 
 // byReference is the field index of stores by what they refer to, as reference

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
+	"github.com/lockstep-dev/lockstep/providers"
 	"github.com/lockstep-dev/lockstep/providers/egress"
 )
 
@@ -35,8 +37,18 @@ func newHTTPClient(ca []byte, linkLocal bool) (*http.Client, error) {
 		}
 	}
 	client := egress.Client(egress.Options{Roots: roots, LinkLocal: linkLocal, Timeout: requestTimeout})
-	client.Transport = limited{client.Transport}
+	client.Transport = limited{providers.Counted{Next: client.Transport, Name: callName}}
 	return client, nil
+}
+
+// services are those whose calls are counted, as External Secrets Operator
+// names them, by what X-Amz-Target begins with.
+var services = map[string]string{"secretsmanager": "AWS/SecretsManager", "AmazonSSM": "AWS/ParameterStore"} //nolint:gosec // G101: names of services
+
+// callName names the service and the call of a request.
+func callName(r *http.Request) (string, string) {
+	service, call, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+	return services[service], call
 }
 
 // signer signs requests, and keeps nothing. That of the SDK keeps what it

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"hash/crc32"
 	"net"
+	"path"
 	"regexp"
+	"strings"
 	"time"
 
 	secretmanager "cloud.google.com/go/secretmanager/apiv1"
@@ -134,11 +136,24 @@ func dial(host string, roots *x509.CertPool, linkLocal bool) (*grpc.ClientConn, 
 		// Not the proxy of the environment, and no retries: the controllers
 		// decide when to try again, for all stores alike.
 		grpc.WithNoProxy(), grpc.WithDisableRetry(),
+		grpc.WithUnaryInterceptor(count),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", host, providers.ErrInvalid)
 	}
 	return conn, nil
+}
+
+// count counts calls, as External Secrets Operator names them.
+//
+//nolint:revive // the parameters are grpc.UnaryClientInterceptor's
+func count(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+	err := invoke(ctx, method, req, reply, conn, options...)
+	code := status.Code(err)
+	if service, call := path.Split(method); strings.Contains(service, "secretmanager") {
+		providers.Count(providers.Call{Provider: "GCP/SecretManager", Name: call, Failed: code != codes.OK && code != codes.NotFound})
+	}
+	return err
 }
 
 // connect makes a client of Secret Manager.

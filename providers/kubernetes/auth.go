@@ -68,7 +68,7 @@ func newClient(ctx context.Context, config providers.Config) (*client, error) {
 			return nil, err
 		}
 	}
-	c.http = egress.Client(o)
+	c.http = counted(egress.Client(o))
 	_, err = c.valid(ctx)
 	return c, err
 }

@@ -63,6 +63,32 @@ func pool(field string, bundle []byte) (*x509.CertPool, error) {
 	return roots, nil
 }
 
+// counted makes a client count its requests.
+func counted(c *http.Client) *http.Client {
+	c.Transport = providers.Counted{Next: c.Transport, Name: callName}
+	return c
+}
+
+// callName names a request as External Secrets Operator does.
+func callName(r *http.Request) (string, string) {
+	call := "GetSecret"
+	switch before, name, _ := strings.Cut(r.URL.Path, "/secrets"); {
+	case strings.HasSuffix(before, "/selfsubjectrulesreviews"):
+		call = "CreateSelfSubjectRulesReview"
+	case strings.HasSuffix(before, "/selfsubjectaccessreviews"):
+		call = "CreateSelfSubjectAccessReview"
+	case r.Method == http.MethodPost:
+		call = "CreateSecret"
+	case r.Method == http.MethodDelete:
+		call = "DeleteSecret"
+	case r.Method != http.MethodGet:
+		call = "UpdateSecret"
+	case name == "":
+		call = "ListSecrets"
+	}
+	return "Kubernetes", call
+}
+
 // request is what to send. body is nil or becomes JSON.
 type request struct {
 	method, path, verb string

@@ -69,7 +69,7 @@ func fromKubeconfig(ctx context.Context, config providers.Config) (*client, erro
 	if err := k.user(user, c, &o); err != nil {
 		return nil, err
 	}
-	c.http = egress.Client(o)
+	c.http = counted(egress.Client(o))
 	return c, nil
 }
 

@@ -78,7 +78,7 @@ func newClient(ctx context.Context, config providers.Config, cert *tls.Certifica
 // store says. The library reads VAULT_* of the environment whatever it is
 // given; all of it that could reach a request is taken out again here.
 func newAPI(p *esv1.VaultProvider, web *http.Client, header http.Header) (*api.Client, error) {
-	web.Transport = limited{web.Transport}
+	web.Transport = limited{providers.Counted{Next: web.Transport, Name: callName}}
 	made, err := api.NewClient(&api.Config{
 		Address:          strings.TrimSuffix(p.Server, "/"),
 		HttpClient:       web, // it has the time limit, which is that of the whole answer
@@ -96,6 +96,31 @@ func newAPI(p *esv1.VaultProvider, web *http.Client, header http.Header) (*api.C
 	made.SetHeaders(header)
 	made.SetWrappingLookupFunc(func(string, string) string { return "" })
 	return made, nil
+}
+
+// callName names the service and the call of a request, as External Secrets
+// Operator does.
+func callName(r *http.Request) (string, string) {
+	path := strings.TrimPrefix(r.URL.Path, "/v1/")
+	auth := strings.HasPrefix(path, "auth/")
+	call := "ReadSecretData"
+	switch {
+	case strings.HasPrefix(path, "sys/"):
+		return "", ""
+	case auth && strings.HasSuffix(path, "/revoke-self"):
+		call = "RevokeSelf"
+	case auth && strings.HasSuffix(path, "/lookup-self"):
+		call = "LookupSelf"
+	case auth && r.Method != http.MethodGet:
+		call = "Login"
+	case r.Method == "LIST" || r.URL.Query().Get("list") == "true":
+		call = "ListSecrets"
+	case r.Method == http.MethodDelete:
+		call = "DeleteSecret"
+	case r.Method != http.MethodGet:
+		call = "WriteSecretData"
+	}
+	return "HashiCorp/Vault", call
 }
 
 // as returns the client for one token and namespace. It is a copy, so that

@@ -64,7 +64,8 @@ func (r *reader) as(ctx context.Context, sent *http.Request) error {
 // which ends with it. The password itself is never sent, neither is a hash of
 // it: the server gets an answer to its challenge.
 // Source: MS-NLMP, section 3.3.2
-func (r *reader) do(sent *http.Request) (*http.Response, error) {
+func (r *reader) do(sent *http.Request) (got *http.Response, err error) {
+	defer func() { providers.Count(providers.Call{Provider: "Webhook", Name: "HTTPRequest", Failed: err != nil}) }()
 	if r.windows == nil {
 		return r.http.Do(sent) //nolint:wrapcheck // send says it in our words
 	}
@@ -75,7 +76,7 @@ func (r *reader) do(sent *http.Request) (*http.Response, error) {
 	steps := &noted{next: bare.Transport}
 	client := *bare
 	client.Transport = ntlmssp.Negotiator{RoundTripper: steps}
-	got, err := client.Do(sent)
+	got, err = client.Do(sent)
 	if err == nil && steps.err != nil {
 		_ = got.Body.Close() // it is in memory
 		return nil, steps.err

@@ -75,6 +75,7 @@ type Controller struct {
 
 func (c *Controller) loop() *reconciler.Loop[*kustomizev1.Kustomization] {
 	return &reconciler.Loop[*kustomizev1.Kustomization]{
+		Meter:     reconciler.NewDurations(kustomizev1.KustomizationKind),
 		Client:    c.Client,
 		Recorder:  c.Recorder,
 		New:       func() *kustomizev1.Kustomization { return &kustomizev1.Kustomization{} },

@@ -65,6 +65,7 @@ const (
 
 func (c *Controller) loop() *reconciler.Loop[*sourcev1.GitRepository] {
 	return &reconciler.Loop[*sourcev1.GitRepository]{
+		Meter:     reconciler.NewDurations(sourcev1.GitRepositoryKind),
 		Client:    c.Client,
 		Recorder:  c.Recorder,
 		New:       func() *sourcev1.GitRepository { return &sourcev1.GitRepository{} },

@@ -110,6 +110,7 @@ type kindState[S any] struct {
 func (c *KindController[T, S]) loop() *reconciler.Loop[T] {
 	return &reconciler.Loop[T]{
 		Client: c.Client, Recorder: c.Recorder, New: c.Kind.New,
+		Meter:     reconciler.NewDurations(c.Kind.Name),
 		Apply:     c.apply,
 		Every:     func(o T) time.Duration { return c.Kind.Fields(o).Interval },
 		Suspended: func(o T) bool { return c.Kind.Fields(o).Suspend },

@@ -42,6 +42,7 @@ var scenarios = map[string]func(ctx context.Context, b *bench) error{
 	"sync-drift":    syncDrift,
 	"sync-depends":  syncDepends,
 	"sync-large":    syncLarge,
+	"sync-memory":   syncMemory,
 	"sync-monorepo": syncMonorepo,
 	"render":        syncRender,
 	"reseal":        resealFiles,
