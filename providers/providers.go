@@ -83,8 +83,9 @@ type References interface {
 	// CA returns a bundle of PEM certificates.
 	CA(ctx context.Context, ref esv1.CAProvider) ([]byte, error)
 	// Token returns a token of a ServiceAccount for the audiences, made by
-	// TokenRequest, and when it expires.
-	Token(ctx context.Context, ref esv1.ServiceAccountSelector, audiences []string) (Value, time.Time, error)
+	// TokenRequest, and when it expires. lifetime is how long it is asked to live;
+	// 0 is the least that every API server grants, which is 10 minutes.
+	Token(ctx context.Context, ref esv1.ServiceAccountSelector, audiences []string, lifetime time.Duration) (Value, time.Time, error)
 	// Annotations returns those of a ServiceAccount.
 	Annotations(ctx context.Context, ref esv1.ServiceAccountSelector) (map[string]string, error)
 }

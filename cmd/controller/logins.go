@@ -156,7 +156,7 @@ func (l *logins) account(ctx context.Context, who source.Who) (*azure.Account, e
 	return &azure.Account{
 		Name: who.Namespace + "/" + who.Account, Annotations: annotations,
 		Token: func(ctx context.Context, audience string) (string, error) {
-			token, _, err := refs.Token(ctx, ref, []string{audience})
+			token, _, err := refs.Token(ctx, ref, []string{audience}, 0)
 			if err != nil {
 				return "", fmt.Errorf("spec.serviceAccountName: %w", err)
 			}

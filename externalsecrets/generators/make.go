@@ -103,11 +103,11 @@ func (o own) CA(ctx context.Context, ref esv1.CAProvider) ([]byte, error) {
 }
 
 // Token implements providers.References.
-func (o own) Token(ctx context.Context, ref esv1.ServiceAccountSelector, audiences []string) (providers.Value, time.Time, error) {
+func (o own) Token(ctx context.Context, ref esv1.ServiceAccountSelector, audiences []string, lifetime time.Duration) (providers.Value, time.Time, error) {
 	if err := o.check("serviceAccountRef", ref.Namespace); err != nil {
 		return providers.Value{}, time.Time{}, err
 	}
-	return o.References.Token(ctx, ref, audiences)
+	return o.References.Token(ctx, ref, audiences, lifetime)
 }
 
 // Annotations implements providers.References.

@@ -203,10 +203,14 @@ func (r *run) push(ctx context.Context, j job) error {
 	synced := r.synced(j.store.ref)
 	for _, at := range slices.Sorted(maps.Keys(j.entries)) {
 		e := j.entries[at]
-		if err := r.write(ctx, j.target, e); err != nil {
+		listening, heard := providers.Listen(ctx)
+		if err := r.write(listening, j.target, e); err != nil {
 			return fmt.Errorf("%s: write %q to %s %q: %w", e.field, at, j.store.ref.Kind, j.store.ref.Name, err)
 		}
 		synced[at] = e.data
+		for _, warning := range heard.All() {
+			r.warn(fmt.Sprintf("%s: %q in %s %q: %s", e.field, at, j.store.ref.Kind, j.store.ref.Name, warning))
+		}
 	}
 	if r.ps.Spec.DeletionPolicy != esv1alpha1.DeletionDelete {
 		for at := range synced {
@@ -217,6 +221,13 @@ func (r *run) push(ctx context.Context, j job) error {
 		return nil
 	}
 	return r.remove(ctx, j.target, j.store.ref, func(at string) bool { return j.entries[at].field == "" })
+}
+
+// warn tells what a store says of a value that it has taken.
+func (r *run) warn(text string) {
+	if r.Recorder != nil {
+		r.Recorder.Event(r.ps, corev1.EventTypeWarning, esv1alpha1.ReasonSynced, text)
+	}
 }
 
 // write writes one value, unless the store has it and is to be left alone.

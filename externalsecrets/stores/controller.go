@@ -57,7 +57,7 @@ func loop[T esv1.GenericStore](c *Controller, kind string, empty func() T, meter
 		Every:     func(store T) time.Duration { return c.every(store) },
 		Suspended: func(store T) bool { return !c.Stores.serves(store) },
 		Gone:      func(name types.NamespacedName) { c.Stores.forget(kind, name) },
-		Success:   func(store T) (string, string) { return success(store) },
+		Success:   func(store T) (string, string) { return c.success(kind, store) },
 		Observe: func(store T, _ error) {
 			store.StoreStatus().ObservedGeneration = store.GetGeneration()
 			if can := c.Stores.capabilities(kind, store); can != "" {
@@ -106,13 +106,6 @@ func checkSpec(store esv1.GenericStore) error {
 		return nil
 	}
 	return err
-}
-
-func success(store esv1.GenericStore) (string, string) {
-	if unknown(store) {
-		return esv1.ReasonValidationUnknown, "the store refers to objects in the namespace of each ExternalSecret, so it is validated when one is read"
-	}
-	return esv1.ReasonStoreValid, "store validated"
 }
 
 // classify turns an error of a provider into an outcome of the Loop.

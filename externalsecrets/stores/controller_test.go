@@ -69,7 +69,7 @@ func (v *vault) open(ctx context.Context, c providers.Config) (providers.Reader,
 		got += string(token.Bytes())
 	}
 	if k := p.Auth.Kubernetes; k != nil {
-		token, until, err := c.References.Token(ctx, *k.ServiceAccountRef, k.ServiceAccountRef.Audiences)
+		token, until, err := c.References.Token(ctx, *k.ServiceAccountRef, k.ServiceAccountRef.Audiences, 0)
 		if err != nil {
 			return nil, err
 		}

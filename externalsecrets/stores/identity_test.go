@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -83,12 +84,15 @@ func TestTokensHaveAnAudience(t *testing.T) {
 	b.apply("metadata: {name: sa, namespace: NS}", &corev1.ServiceAccount{})
 	refs := b.stores.References(b.ns)
 	ref := esv1.ServiceAccountSelector{Name: "sa"}
-	if _, _, err := refs.Token(t.Context(), ref, nil); err == nil {
+	if _, _, err := refs.Token(t.Context(), ref, nil, 0); err == nil {
 		t.Error("Token without an audience: got one, want an error")
 	}
-	token, _, err := refs.Token(t.Context(), ref, []string{"vault"})
+	token, _, err := refs.Token(t.Context(), ref, []string{"vault"}, 0)
 	if err != nil || len(token.Bytes()) == 0 {
 		t.Fatalf("Token: %v", err)
+	}
+	if _, until, err := refs.Token(t.Context(), ref, []string{"vault"}, time.Hour); err != nil || time.Until(until) < 50*time.Minute {
+		t.Errorf("a token for an hour: it ends at %s, %v", until, err)
 	}
 	bearer := rest.AnonymousClientConfig(b.cp.RestConfig())
 	bearer.BearerToken = string(token.Bytes())

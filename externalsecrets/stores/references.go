@@ -1,6 +1,7 @@
 package stores
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,8 +25,8 @@ var ErrReference = errors.New("reference of the store")
 // uses the store, and that none does at the moment.
 var errReferent = errors.New("names no namespace, so it means that of each ExternalSecret")
 
-// tokenLifetime is asked for in TokenRequests: the least that every API server
-// grants. A token is used to log in, at once.
+// tokenLifetime is asked for in TokenRequests, unless the store says more: the
+// least that every API server grants. A token is used to log in, at once.
 const tokenLifetime = 10 * time.Minute
 
 // references reads what a store refers to, for its provider.
@@ -120,7 +121,7 @@ func (r *references) get(ctx context.Context, obj client.Object, kind, namespace
 }
 
 // Token implements providers.References.
-func (r *references) Token(ctx context.Context, ref esv1.ServiceAccountSelector, audiences []string) (providers.Value, time.Time, error) {
+func (r *references) Token(ctx context.Context, ref esv1.ServiceAccountSelector, audiences []string, lifetime time.Duration) (providers.Value, time.Time, error) {
 	namespace, err := r.scope.namespace("serviceAccountRef", ref.Namespace)
 	if err != nil {
 		return providers.Value{}, time.Time{}, err
@@ -132,7 +133,7 @@ func (r *references) Token(ctx context.Context, ref esv1.ServiceAccountSelector,
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: ref.Name}}
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
 		Audiences:         audiences,
-		ExpirationSeconds: new(int64(tokenLifetime.Seconds())),
+		ExpirationSeconds: new(int64(cmp.Or(lifetime, tokenLifetime).Seconds())),
 	}}
 	err = r.writer.SubResource("token").Create(ctx, account, request)
 	switch {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -74,6 +75,8 @@ type entry struct {
 	err     error
 	tried   time.Time
 	failed  int // times in a row
+
+	warnings atomic.Pointer[[]string] // of when it was opened the last time
 }
 
 // Get returns a reader of the store that an object in namespace refers to. The
@@ -218,13 +221,15 @@ func (s *Stores) reader(ctx context.Context, store esv1.GenericStore, referent s
 	}
 	e.version = version
 	again, _ := retries(store.StoreSpec().RetrySettings) // checked by checkSpec
-	e.reader, e.err = again.Open(s.Registry.Open)(ctx, providers.Config{
+	listening, heard := providers.Listen(ctx)
+	e.reader, e.err = again.Open(s.Registry.Open)(listening, providers.Config{
 		Provider:   store.StoreSpec().Provider.DeepCopy(),
 		References: &references{reader: s.Reader, writer: s.Client, scope: scope},
 		Store:      providers.Store{Kind: kindOf(store), Name: store.GetName(), Namespace: cmp.Or(scope.own, scope.referent)},
 		Ambient:    s.Identity.Ambient(scope.own),
 		LinkLocal:  s.Identity.LinkLocal,
 	})
+	e.warnings.Store(new(heard.All()))
 	e.tried = time.Now() //nolint:forbidigo // see fresh
 	if e.failed++; e.err == nil {
 		e.failed = 0

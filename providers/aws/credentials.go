@@ -143,7 +143,7 @@ func webIdentity(ref esv1.ServiceAccountSelector, refs providers.References, s s
 			audience = defaultAudience
 		}
 		others := slices.DeleteFunc(slices.Clone(ref.Audiences), func(a string) bool { return a == audience })
-		token, _, err := refs.Token(ctx, ref, append([]string{audience}, others...))
+		token, _, err := refs.Token(ctx, ref, append([]string{audience}, others...), 0)
 		if err != nil {
 			return aws.Credentials{}, own("%s: %w", field, err)
 		}

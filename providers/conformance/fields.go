@@ -25,6 +25,8 @@ type Fields struct {
 	Served map[string]Change
 	// Refused says, for each field that is not served, how to set it.
 	Refused map[string]Change
+	// Idle says how to set a field that asks for what is done anyway.
+	Idle map[string]Change
 	// Trace opens a store, uses it in every way, and returns what it has read
 	// and sent.
 	Trace func(t *testing.T, config providers.Config) (string, error)
@@ -33,7 +35,7 @@ type Fields struct {
 // Test checks every field of the Go type.
 func (f Fields) Test(t *testing.T) {
 	inventory{
-		of: f.Settings, at: "spec.provider." + f.Provider + ".", served: f.Served, refused: f.Refused,
+		of: f.Settings, at: "spec.provider." + f.Provider + ".", served: f.Served, refused: f.Refused, idle: f.Idle,
 		trace: func(t *testing.T, change Change, without string) (string, error) {
 			t.Helper()
 			return f.Trace(t, f.config(t, change, without))

@@ -59,6 +59,9 @@ func (v inventory) testServed(t *testing.T, field string, change Change) {
 	if err != nil {
 		t.Fatalf("with %s: %v", v.at+field, err)
 	}
+	if again, err := v.trace(t, change, ""); err != nil || again != with {
+		t.Errorf("twice with %s, which makes a difference by itself, so this test went blind: %v\n%s\n%s", v.at+field, err, with, again)
+	}
 	without, err := v.trace(t, change, field)
 	if err == nil && with == without {
 		t.Errorf("with %s the same happens as without:\n%s", v.at+field, with)

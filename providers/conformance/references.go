@@ -26,6 +26,7 @@ type References struct {
 	mu        sync.Mutex
 	secrets   map[string]string // by name/key
 	audiences []string
+	lifetime  time.Duration
 }
 
 // Set puts a value into a key of a Secret.
@@ -43,6 +44,13 @@ func (r *References) Audiences() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.audiences)
+}
+
+// Lifetime returns how long the last token was to live; 0: nobody said.
+func (r *References) Lifetime() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lifetime
 }
 
 // Secret implements providers.References.
@@ -81,9 +89,9 @@ func (r *References) CA(_ context.Context, ref esv1.CAProvider) ([]byte, error) 
 }
 
 // Token implements providers.References.
-func (r *References) Token(ctx context.Context, ref esv1.ServiceAccountSelector, audiences []string) (providers.Value, time.Time, error) {
+func (r *References) Token(ctx context.Context, ref esv1.ServiceAccountSelector, audiences []string, lifetime time.Duration) (providers.Value, time.Time, error) {
 	r.mu.Lock()
-	r.audiences = slices.Clone(audiences)
+	r.audiences, r.lifetime = slices.Clone(audiences), lifetime
 	r.mu.Unlock()
 	if r.TokenFn == nil {
 		return providers.Value{}, time.Time{}, fmt.Errorf("%w: no ServiceAccount %q", providers.ErrInvalid, ref.Name)

@@ -98,7 +98,7 @@ func (x exchange) account(ctx context.Context, field string, ref esv1.ServiceAcc
 		return "", nil, fmt.Errorf("%s: %w", field, err)
 	}
 	others := slices.DeleteFunc(slices.Clone(ref.Audiences), func(a string) bool { return a == audience })
-	jwt, _, err := x.refs.Token(ctx, ref, append([]string{audience}, others...))
+	jwt, _, err := x.refs.Token(ctx, ref, append([]string{audience}, others...), 0)
 	if err != nil {
 		return "", nil, fmt.Errorf("%s: %w", field, err)
 	}

@@ -177,7 +177,7 @@ func account(ref esv1.ServiceAccountSelector, base *url.URL, refs providers.Refe
 		audiences = ownAudiences
 	}
 	return func(ctx context.Context) (string, time.Time, error) {
-		v, until, err := refs.Token(ctx, ref, audiences)
+		v, until, err := refs.Token(ctx, ref, audiences, 0)
 		if err != nil {
 			return "", time.Time{}, fmt.Errorf("%s: %w", field, err)
 		}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -26,6 +25,9 @@ func checkServed(p *esv1.VaultProvider) error {
 	if p.Version != "" && p.Version != esv1.VaultKVv1 && p.Version != esv1.VaultKVv2 {
 		return fmt.Errorf("spec.provider.vault.version: %w: %q is neither v1 nor v2", providers.ErrInvalid, p.Version)
 	}
+	if p.Version == esv1.VaultKVv1 && p.CheckAndSet != nil && p.CheckAndSet.Required {
+		return fmt.Errorf("spec.provider.vault.checkAndSet.required: %w: a KV engine of version 1 keeps no versions; remove it", providers.ErrInvalid)
+	}
 	return nil
 }
 
@@ -41,6 +43,9 @@ type authenticator struct {
 // order that the API gives.
 func newLogin(ctx context.Context, c *client, config providers.Config, clouds Clouds) (func(context.Context) (token, error), error) {
 	p := config.Provider.Vault
+	for _, idle := range idleSettings(p, config.Ambient) {
+		providers.Warn(ctx, "spec.provider.vault.%s: it makes no difference: %s", idle.field, idle.why)
+	}
 	if p.Auth == nil {
 		// A proxy in front of the server adds its own token.
 		return func(context.Context) (token, error) { return token{}, nil }, nil
@@ -174,7 +179,7 @@ func (a authenticator) serviceAccount(ctx context.Context, k *esv1.VaultKubernet
 	if k.ServiceAccountRef == nil {
 		return a.tokenIn(ctx, "kubernetes.secretRef", *k.SecretRef)
 	}
-	return a.tokenOf(ctx, "kubernetes.serviceAccountRef", *k.ServiceAccountRef, nil)
+	return a.tokenOf(ctx, "kubernetes.serviceAccountRef", *k.ServiceAccountRef, 0)
 }
 
 // tokenIn returns the token in a Secret, and what to call it.
@@ -187,12 +192,12 @@ func (a authenticator) tokenIn(ctx context.Context, field string, ref esv1.Secre
 }
 
 // tokenOf returns a new token of a ServiceAccount, and what to call it.
-func (a authenticator) tokenOf(ctx context.Context, field string, ref esv1.ServiceAccountSelector, audiences []string) (providers.Value, string, error) {
-	audiences = append(slices.Clone(ref.Audiences), audiences...)
+func (a authenticator) tokenOf(ctx context.Context, field string, ref esv1.ServiceAccountSelector, lifetime time.Duration) (providers.Value, string, error) {
+	audiences := ref.Audiences
 	if len(audiences) == 0 {
 		audiences = []string{defaultAudience}
 	}
-	v, _, err := a.refs.Token(ctx, ref, audiences)
+	v, _, err := a.refs.Token(ctx, ref, audiences, lifetime)
 	if err != nil {
 		return providers.Value{}, "", fmt.Errorf("spec.provider.vault.auth.%s: %w", field, err)
 	}

@@ -86,7 +86,7 @@ func newAPI(p *esv1.VaultProvider, web *http.Client, header http.Header) (*api.C
 		MinRetryWait:     time.Second,
 		MaxRetryWait:     time.Second,
 		DisableRedirects: true,
-		ReadYourWrites:   p.ReadYourWrites,
+		ReadYourWrites:   p.ReadYourWrites || p.ForwardInconsistent, // which says what to do if it cannot be
 	})
 	if err != nil {
 		// Not repeated: it may hold what the environment does.

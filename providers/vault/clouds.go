@@ -56,15 +56,14 @@ func move(err error, to *strings.Replacer) error {
 // iam logs in with an identity of AWS: a request of GetCallerIdentity that is
 // signed here, and sent to AWS by the server.
 func (a authenticator) iam(i *esv1.VaultIAMAuth, config providers.Config) (func(context.Context) (token, error), error) {
-	if i.JWT != nil && i.SecretRef != nil {
-		return nil, fmt.Errorf("spec.provider.vault.auth.iam: %w: set jwt or secretRef, not both", providers.ErrInvalid)
-	}
 	if a.clouds.AWS == nil {
 		return nil, fmt.Errorf("spec.provider.vault.auth.iam: %w", errNoCloud)
 	}
-	config.Provider = &esv1.SecretStoreProvider{AWS: &esv1.AWSProvider{
-		Region: i.Region, Role: i.Role, ExternalID: i.ExternalID, Auth: esv1.AWSAuth{SecretRef: i.SecretRef, JWT: i.JWT},
-	}}
+	auth := esv1.AWSAuth{SecretRef: i.SecretRef}
+	if i.JWT != nil { // it counts, as in External Secrets
+		auth = esv1.AWSAuth{JWT: i.JWT}
+	}
+	config.Provider = &esv1.SecretStoreProvider{AWS: &esv1.AWSProvider{Region: i.Region, Role: i.Role, ExternalID: i.ExternalID, Auth: auth}}
 	sign, err := a.clouds.AWS(config)
 	if err != nil {
 		return nil, move(err, inIAM)
@@ -95,7 +94,7 @@ func (a authenticator) iam(i *esv1.VaultIAMAuth, config providers.Config) (func(
 // gcp logs in with an identity of Google: a JWT that a service account has
 // signed, or the machine.
 func (a authenticator) gcp(g *esv1.VaultGCPAuth, config providers.Config) (func(context.Context) (token, error), error) {
-	if g.ServiceAccountRef != nil {
+	if g.ServiceAccountRef != nil && g.SecretRef == nil && g.WorkloadIdentity == nil && !config.Ambient {
 		return nil, fmt.Errorf("spec.provider.vault.auth.gcp.serviceAccountRef: %w: a ServiceAccount is no identity of Google by itself: set workloadIdentity.serviceAccountRef, with the cluster", providers.ErrInvalid)
 	}
 	if a.clouds.GCP == nil {

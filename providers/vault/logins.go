@@ -3,7 +3,9 @@ package vault
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	"github.com/lockstep-dev/lockstep/providers"
@@ -26,20 +28,31 @@ func (a authenticator) password(field, path, user string, ref esv1.SecretKeySele
 	}, nil
 }
 
+// shortestToken and longestToken are how long a token of a ServiceAccount can
+// be asked to live, in seconds.
+// Source: https://github.com/kubernetes/kubernetes/blob/master/pkg/apis/authentication/validation/validation.go
+const (
+	shortestToken = 600
+	longestToken  = 1 << 32
+)
+
 // jwt logs in with a token of an issuer that the server trusts.
 func (a authenticator) jwt(j *esv1.VaultJWTAuth) (func(context.Context) (token, error), error) {
 	if j.SecretRef == nil && j.KubernetesServiceAccountToken == nil {
 		return nil, fmt.Errorf("spec.provider.vault.auth.jwt: %w: set kubernetesServiceAccountToken or secretRef", providers.ErrInvalid)
 	}
-	return func(ctx context.Context) (token, error) {
-		var jwt providers.Value
-		var whose string
-		var err error
-		if k := j.KubernetesServiceAccountToken; k != nil {
-			jwt, whose, err = a.tokenOf(ctx, "jwt.kubernetesServiceAccountToken.serviceAccountRef", k.ServiceAccountRef, k.Audiences)
-		} else {
-			jwt, whose, err = a.tokenIn(ctx, "jwt.secretRef", *j.SecretRef)
+	from := func(ctx context.Context) (providers.Value, string, error) {
+		return a.tokenIn(ctx, "jwt.secretRef", *j.SecretRef)
+	}
+	if j.SecretRef == nil {
+		k := j.KubernetesServiceAccountToken
+		if s := k.ExpirationSeconds; s != nil && (*s < shortestToken || *s > longestToken) {
+			return nil, fmt.Errorf("spec.provider.vault.auth.jwt.kubernetesServiceAccountToken.expirationSeconds: %w: an API server makes tokens for %d to %d seconds", providers.ErrInvalid, shortestToken, longestToken)
 		}
+		from = func(ctx context.Context) (providers.Value, string, error) { return a.accountToken(ctx, k) }
+	}
+	return func(ctx context.Context) (token, error) {
+		jwt, whose, err := from(ctx)
 		if err != nil {
 			return token{}, err
 		}
@@ -49,6 +62,21 @@ func (a authenticator) jwt(j *esv1.VaultJWTAuth) (func(context.Context) (token, 
 		}
 		return a.login(ctx, mount(j.Path, "jwt"), "login", fmt.Sprintf("%s as role %q", whose, j.Role), credentials)
 	}, nil
+}
+
+// accountToken returns a new token as a JWT login wants it. Like External
+// Secrets, it is for Vault and for those of the ServiceAccount reference.
+func (a authenticator) accountToken(ctx context.Context, k *esv1.VaultServiceAccountToken) (providers.Value, string, error) {
+	ref, wanted := k.ServiceAccountRef, k.Audiences
+	if wanted == nil {
+		wanted = []string{defaultAudience}
+	}
+	ref.Audiences = append(slices.Clone(ref.Audiences), wanted...)
+	lifetime := time.Duration(0)
+	if k.ExpirationSeconds != nil {
+		lifetime = time.Duration(*k.ExpirationSeconds) * time.Second
+	}
+	return a.tokenOf(ctx, "jwt.kubernetesServiceAccountToken.serviceAccountRef", ref, lifetime)
 }
 
 // cert logs in with a client certificate, which is shown for that only.

@@ -17,6 +17,8 @@ import (
 // secretSettings are the metadata of a PushSecret for Vault.
 type secretSettings struct {
 	Metadata map[string]string `json:"customMetadata"`
+	// MergePolicy is Merge or Replace; empty: Merge, as in External Secrets.
+	MergePolicy string `json:"mergePolicy"`
 }
 
 // errChanged says that someone else has written a secret between a read and a
@@ -43,8 +45,11 @@ func (r *reader) set(ctx context.Context, to providers.Target, v providers.Value
 	if err != nil {
 		return err
 	}
+	if m := wanted.MergePolicy; m != "" && m != "Merge" && m != "Replace" {
+		return fmt.Errorf("metadata.mergePolicy: %w: %q is neither Merge nor Replace", providers.ErrInvalid, m)
+	}
 	if len(wanted.Metadata) > 0 && !r.engine.versioned {
-		return fmt.Errorf("metadata.customMetadata: %w: a KV engine of version 1 has no metadata", providers.ErrInvalid)
+		providers.Warn(ctx, "metadata.customMetadata: it is not written: a KV engine of version 1 has no metadata; remove it")
 	}
 	old, err := r.ours(ctx, to)
 	if err != nil {
@@ -55,7 +60,7 @@ func (r *reader) set(ctx context.Context, to providers.Target, v providers.Value
 			return fmt.Errorf("write secret %q: %w", to.Path, err)
 		}
 	}
-	if err := r.write(ctx, to.Path, v, old, wanted.Metadata); err != nil {
+	if err := r.write(ctx, to.Path, v, old, wanted); err != nil {
 		return fmt.Errorf("write secret %q: %w", to.Path, err)
 	}
 	return nil
@@ -88,7 +93,7 @@ func (r *reader) ours(ctx context.Context, to providers.Target) (known, error) {
 }
 
 // write sends what is other than before.
-func (r *reader) write(ctx context.Context, key string, v providers.Value, old known, custom map[string]string) error {
+func (r *reader) write(ctx context.Context, key string, v providers.Value, old known, settings secretSettings) error {
 	where, err := r.engine.locate(providers.Ref{Path: key})
 	if err != nil {
 		return err
@@ -98,7 +103,7 @@ func (r *reader) write(ctx context.Context, key string, v providers.Value, old k
 		return err
 	}
 	if r.engine.versioned {
-		if err := r.describe(ctx, where, old, custom); err != nil {
+		if err := r.describe(ctx, where, old, settings); err != nil {
 			return err
 		}
 	}
@@ -117,12 +122,12 @@ func (r *reader) write(ctx context.Context, key string, v providers.Value, old k
 }
 
 // describe writes the custom metadata of a secret, with the mark of a Writer.
-func (r *reader) describe(ctx context.Context, where location, old known, custom map[string]string) error {
-	all := maps.Clone(old.custom)
-	if all == nil {
-		all = map[string]string{}
+func (r *reader) describe(ctx context.Context, where location, old known, settings secretSettings) error {
+	all := map[string]string{}
+	if settings.MergePolicy != "Replace" {
+		maps.Copy(all, old.custom)
 	}
-	maps.Copy(all, custom)
+	maps.Copy(all, settings.Metadata)
 	all[providers.ManagedBy] = providers.ManagedByValue
 	if maps.Equal(all, old.custom) {
 		return nil
@@ -181,7 +186,7 @@ func (r *reader) remove(ctx context.Context, to providers.Target) error {
 			return fmt.Errorf("delete secret %q: %w", to.Path, err)
 		}
 		if !empty {
-			return r.write(ctx, to.Path, rest, old, nil)
+			return r.write(ctx, to.Path, rest, old, secretSettings{})
 		}
 	}
 	where.path = strings.Replace(where.path, where.mount+"/data/", where.mount+"/metadata/", 1)
