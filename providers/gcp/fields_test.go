@@ -2,7 +2,6 @@ package gcp_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -172,29 +171,5 @@ func served(url string) map[string]conformance.Change {
 		wif + "externalTokenEndpoint":                          with(configured, wif+"externalTokenEndpoint", url+"/token"),
 		wif + "awsSecurityCredentials.region":                  with(fromAWS, wif+"awsSecurityCredentials.region", "us-east-1"),
 		wif + "awsSecurityCredentials.awsCredentialsSecretRef": with(fromAWS, wif+"awsSecurityCredentials.awsCredentialsSecretRef", map[string]string{"name": "more"}),
-	}
-}
-
-// TestReplication makes secrets at the places that a PushSecret names.
-func TestReplication(t *testing.T) {
-	g := server.Get(t)
-	refs, _ := keyOf(t, g, testenv.GCPPrincipal{Name: "replicator@team.iam.gserviceaccount.com"})
-	w := open(t, g, byKey(), refs).(providers.Writer)
-	metadata := json.RawMessage(`{"replicationLocations":["us-east1","europe-west3"],"cmekKeyName":"k"}`)
-	must(t, w.Write(t.Context(), providers.Target{Path: "replicated"}, providers.NewValue([]byte(testenv.NewCanary(t).Value())), metadata))
-	made, err := gcp.Describe(t.Context(), w, "replicated")
-	must(t, err)
-	var got []string
-	for _, replica := range made.GetReplication().GetUserManaged().GetReplicas() {
-		got = append(got, replica.GetLocation()+" "+replica.GetCustomerManagedEncryption().GetKmsKeyName())
-	}
-	if want := []string{"us-east1 k", "europe-west3 k"}; !slices.Equal(got, want) {
-		t.Errorf("replicas: got %q, want %q", got, want)
-	}
-	settings := byKey()
-	settings["location"] = "europe-west3"
-	err = open(t, g, settings, refs).(providers.Writer).Write(t.Context(), providers.Target{Path: "replicated"}, providers.Value{}, metadata)
-	if !errors.Is(err, providers.ErrInvalid) || !strings.Contains(err.Error(), "metadata.replicationLocations") {
-		t.Errorf("Write of replicas into a store with a location: got %v, want ErrInvalid that names them", err)
 	}
 }

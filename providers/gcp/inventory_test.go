@@ -81,13 +81,10 @@ func TestMetadata(t *testing.T) {
 		Served: map[string]conformance.Change{
 			"labels": {"labels": labels}, "annotations": {"annotations": labels}, "topics": {"topics": []string{"projects/team/topics/t"}}, "cmekKeyName": {"cmekKeyName": "k"},
 			"mergePolicy": {"labels": labels, "mergePolicy": "Merge"}, "replicationLocations": {"replicationLocations": []string{"europe-west3"}},
+			"replicationLocation": {"replicationLocation": "europe-west3"},
 		},
 		Refused: map[string]conformance.Change{"mergePolicy": {"mergePolicy": "Add"}},
 	}.Test(t)
-	settings["location"] = "europe-west3"
-	if _, err := push("new")(t, json.RawMessage(`{"replicationLocations":["us-east1"]}`)); err == nil || !strings.Contains(err.Error(), "metadata.replicationLocations: ") {
-		t.Errorf("replicas of a regional secret: got %v, want an error that names them", err)
-	}
 }
 
 // TestRefs is the inventory of remoteRef and find.

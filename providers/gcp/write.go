@@ -23,7 +23,10 @@ type secretSettings struct {
 	CMEKKeyName string            `json:"cmekKeyName"`
 	MergePolicy string            `json:"mergePolicy"` // Replace or Merge; empty: Replace, as in External Secrets
 	// ReplicationLocations are for a secret that is made; none: Google chooses.
+	// ReplicationLocation is the older spelling, which counts if the other is
+	// not set.
 	ReplicationLocations []string `json:"replicationLocations"`
+	ReplicationLocation  string   `json:"replicationLocation"`
 }
 
 // Write implements providers.Writer.
@@ -35,9 +38,6 @@ func (r *reader) Write(ctx context.Context, to providers.Target, v providers.Val
 	if m := settings.MergePolicy; m != "" && m != "Replace" && m != "Merge" {
 		return fmt.Errorf("metadata.mergePolicy: %w: %q is neither Replace nor Merge", providers.ErrInvalid, m)
 	}
-	if len(settings.ReplicationLocations) > 0 && r.location != "" {
-		return fmt.Errorf("metadata.replicationLocations: %w: the store has a location, where all of its secrets are: remove one of them", providers.ErrInvalid)
-	}
 	if err := r.write(ctx, to, v, settings); err != nil {
 		return fmt.Errorf("write secret %q: %w", to.Path, err)
 	}
@@ -46,6 +46,9 @@ func (r *reader) Write(ctx context.Context, to providers.Target, v providers.Val
 
 func (r *reader) write(ctx context.Context, to providers.Target, v providers.Value, settings secretSettings) error {
 	found, err := r.ours(ctx, to.Path)
+	if err == nil || errors.Is(err, providers.ErrNotFound) {
+		r.warn(ctx, found, settings)
+	}
 	switch {
 	case errors.Is(err, providers.ErrNotFound):
 		if found, err = r.create(ctx, to.Path, settings); err != nil {
@@ -93,7 +96,7 @@ func (r *reader) create(ctx context.Context, path string, settings secretSetting
 	if r.location != "" { // it says where it is
 		s.CustomerManagedEncryption = key
 	} else {
-		s.Replication = replication(settings.ReplicationLocations, key)
+		s.Replication = replication(settings.locations(), key)
 	}
 	return call(ctx, r, func(ctx context.Context) (*secretmanagerpb.Secret, error) {
 		return r.client.CreateSecret(ctx, &secretmanagerpb.CreateSecretRequest{Parent: r.parent, SecretId: path, Secret: s})
