@@ -1,6 +1,7 @@
 package aws_test
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"testing"
@@ -70,19 +71,20 @@ func TestParameterVersions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	name := "/labels/" + rand.Text() // its versions begin with 1, each time that the test runs
 	_, canaries := plantMany(t, "", 3, func(_, value string) {
-		if _, err := a.PutParameter(t.Context(), region, "/labels/app", value); err != nil {
+		if _, err := a.PutParameter(t.Context(), region, name, value); err != nil {
 			t.Fatal(err)
 		}
 	})
 	owner := aws.ParametersForTest(r)
-	if _, err := owner.LabelParameterVersion(t.Context(), &ssm.LabelParameterVersionInput{Name: sdk.String("/labels/app"), ParameterVersion: sdk.Int64(2), Labels: []string{"stable"}}); err != nil {
+	if _, err := owner.LabelParameterVersion(t.Context(), &ssm.LabelParameterVersionInput{Name: &name, ParameterVersion: sdk.Int64(2), Labels: []string{"stable"}}); err != nil {
 		t.Fatal(err)
 	}
 	var refs []providers.Ref
 	want := []*testenv.Canary{canaries[2], canaries[0], canaries[1], canaries[1]}
 	for _, version := range []string{"", "1", "2", "stable"} {
-		refs = append(refs, providers.Ref{Path: "/labels/app", Version: version})
+		refs = append(refs, providers.Ref{Path: name, Version: version})
 	}
 	resetCounts(t, a)
 	for i, got := range providers.ReadAll(t.Context(), r, refs) {
@@ -95,7 +97,7 @@ func TestParameterVersions(t *testing.T) {
 		t.Errorf("four versions of a parameter: got %v, %v, want one request %s", got, err, batchParameter)
 	}
 	for _, version := range []string{"9", "nosuch"} {
-		if _, err := r.Read(t.Context(), providers.Ref{Path: "/labels/app", Version: version}); !errors.Is(err, providers.ErrNotFound) {
+		if _, err := r.Read(t.Context(), providers.Ref{Path: name, Version: version}); !errors.Is(err, providers.ErrNotFound) {
 			t.Errorf("Read of version %q: got %v, want ErrNotFound", version, err)
 		}
 	}

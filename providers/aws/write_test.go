@@ -2,6 +2,7 @@ package aws_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -39,11 +40,11 @@ func TestWriteSettings(t *testing.T) {
 	a := server.Get(t)
 	refs := &conformance.References{Authority: []byte(`{"Version":"2012-10-17","Statement":[]}`)}
 	w := writer(t, a, "SecretsManager", refs)
-	canary := testenv.NewCanary(t)
+	canary, at := testenv.NewCanary(t), providers.Target{Path: "settings-" + rand.Text()} // not there yet, each time that the test runs
 	write := func(metadata string) map[string]int {
 		t.Helper()
 		resetCounts(t, a)
-		if err := w.Write(t.Context(), providers.Target{Path: "settings"}, providers.NewValue([]byte(canary.Value())), json.RawMessage(metadata)); err != nil {
+		if err := w.Write(t.Context(), at, providers.NewValue([]byte(canary.Value())), json.RawMessage(metadata)); err != nil {
 			t.Fatal(err)
 		}
 		counts, err := a.Counts(t.Context())
@@ -58,7 +59,7 @@ func TestWriteSettings(t *testing.T) {
 	if got := write(all); got["secretsmanager:CreateSecret"] != 1 || got["secretsmanager:PutResourcePolicy"] != 1 {
 		t.Errorf("first write: got requests %v", got)
 	}
-	mustRead(t, w, providers.Ref{Path: "settings"}, canary)
+	mustRead(t, w, providers.Ref{Path: at.Path}, canary)
 	changed := strings.NewReplacer("alias/a", "alias/b", `"team":"a"`, `"team":"b"`, "eu-west-1", "eu-west-2").Replace(all)
 	got := write(changed)
 	for operation, want := range map[string]int{"UpdateSecret": 1, "TagResource": 1, "ReplicateSecretToRegions": 1, "PutSecretValue": 0, "PutResourcePolicy": 0} {
@@ -72,7 +73,7 @@ func TestWriteSettings(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{`{"tier":"x"}`, `{"secretPushFormat":"yaml"}`, `[]`} {
-		if err := w.Write(t.Context(), providers.Target{Path: "settings"}, providers.Value{}, json.RawMessage(bad)); !errors.Is(err, providers.ErrInvalid) {
+		if err := w.Write(t.Context(), at, providers.Value{}, json.RawMessage(bad)); !errors.Is(err, providers.ErrInvalid) {
 			t.Errorf("Write with metadata %s: got %v, want ErrInvalid", bad, err)
 		}
 	}
@@ -100,18 +101,18 @@ func TestWriteAfterDelete(t *testing.T) {
 func TestParameterSettings(t *testing.T) {
 	a := server.Get(t)
 	w := writer(t, a, "ParameterStore", &conformance.References{})
-	canary := testenv.NewCanary(t)
+	canary, at := testenv.NewCanary(t), "/settings/"+rand.Text() // not there yet, each time that the test runs
 	for _, metadata := range []string{
 		`{"secretType":"SecureString","kmsKeyID":"alias/a","tier":{"type":"Advanced"},"tags":{"team":"a"}}`,
 		`{"secretType":"SecureString","tags":{"team":"b"}}`,
 	} {
-		if err := w.Write(t.Context(), providers.Target{Path: "/settings"}, providers.NewValue([]byte(canary.Value())), json.RawMessage(metadata)); err != nil {
+		if err := w.Write(t.Context(), providers.Target{Path: at}, providers.NewValue([]byte(canary.Value())), json.RawMessage(metadata)); err != nil {
 			t.Fatal(err)
 		}
-		mustRead(t, w, providers.Ref{Path: "/settings"}, canary)
-		mustRead(t, w, providers.Ref{Path: "/settings", Version: "1"}, canary)
+		mustRead(t, w, providers.Ref{Path: at}, canary)
+		mustRead(t, w, providers.Ref{Path: at, Version: "1"}, canary)
 	}
-	v, err := w.(providers.MetadataReader).Metadata(t.Context(), providers.Ref{Path: "/settings"})
+	v, err := w.(providers.MetadataReader).Metadata(t.Context(), providers.Ref{Path: at})
 	if err != nil || string(v.Bytes()) != `{"managed-by":"external-secrets","team":"b"}` {
 		t.Errorf("Metadata: got %s, %v", v.Bytes(), err)
 	}
