@@ -2,7 +2,6 @@ package providers
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 )
@@ -25,12 +24,11 @@ func Listen(ctx context.Context) (context.Context, *Warnings) {
 // Warn says that a setting makes no difference, or another one than it seems
 // to: it names the field, why, and the way out, and no value. It is for what
 // External Secrets passes over in silence, and would break if it were refused.
-func Warn(ctx context.Context, format string, args ...any) {
+func Warn(ctx context.Context, text string) {
 	w, ok := ctx.Value(warningsKey{}).(*Warnings)
 	if !ok {
 		return
 	}
-	text := fmt.Sprintf(format, args...)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !slices.Contains(w.all, text) {

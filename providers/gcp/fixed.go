@@ -28,13 +28,13 @@ func (r *reader) warn(ctx context.Context, found *secretmanagerpb.Secret, settin
 	switch {
 	case len(wanted) == 0:
 	case r.location != "":
-		providers.Warn(ctx, "metadata.replicationLocations: it makes no difference: the store has the location %s, where all of its secrets are; remove it", r.location)
+		providers.Warn(ctx, "metadata.replicationLocations: it makes no difference: the store has the location "+r.location+", where all of its secrets are; remove it")
 	case found != nil && !same(wanted, placesOf(found)):
 		at := "where Google chose to have it"
 		if places := placesOf(found); len(places) > 0 {
 			at = "at " + strings.Join(places, ", ")
 		}
-		providers.Warn(ctx, "metadata.replicationLocations: the secret stays %s; push to another key, or delete it at Google to have it made anew", at)
+		providers.Warn(ctx, "metadata.replicationLocations: the secret stays "+at+"; push to another key, or delete it at Google to have it made anew")
 	}
 	if settings.CMEKKeyName == "" || found == nil || same([]string{settings.CMEKKeyName}, keysOf(found)) {
 		return

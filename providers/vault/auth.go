@@ -44,7 +44,7 @@ type authenticator struct {
 func newLogin(ctx context.Context, c *client, config providers.Config, clouds Clouds) (func(context.Context) (token, error), error) {
 	p := config.Provider.Vault
 	for _, idle := range idleSettings(p, config.Ambient) {
-		providers.Warn(ctx, "spec.provider.vault.%s: it makes no difference: %s", idle.field, idle.why)
+		providers.Warn(ctx, "spec.provider.vault."+idle.field+": it makes no difference: "+idle.why)
 	}
 	if p.Auth == nil {
 		// A proxy in front of the server adds its own token.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lockstep-dev/lockstep/providers"
 	"github.com/lockstep-dev/lockstep/providers/conformance"
 	"github.com/lockstep-dev/lockstep/providers/vault"
 	"github.com/lockstep-dev/lockstep/test/testenv"
@@ -31,26 +32,36 @@ func data(object string) (map[string]any, error) {
 	return data, err
 }
 
+// versioned is a store of the engine of version 2 at mount, for the suite.
+func versioned(v *testenv.Vault, mount string, r providers.Reader, credentials []string) conformance.Backend {
+	return conformance.Backend{
+		Reader: r, MissingVersion: "1000", Denied: "elsewhere/denied", Credentials: credentials, Folder: "conformance/find",
+		Put: func(ctx context.Context, path, object string) (string, error) {
+			data, err := data(object)
+			if err != nil {
+				return "", err
+			}
+			var out struct {
+				Data struct {
+					Version int `json:"version"`
+				} `json:"data"`
+			}
+			err = v.Call(ctx, http.MethodPost, mount+"/data/"+path, map[string]any{"data": data}, &out)
+			return strconv.Itoa(out.Data.Version), err
+		},
+		Tag: func(ctx context.Context, path string, tags map[string]string) error {
+			return v.Call(ctx, http.MethodPost, mount+"/metadata/"+path, map[string]any{"custom_metadata": tags}, nil)
+		},
+	}
+}
+
 func TestConformance(t *testing.T) {
 	conformance.Test(t, func(t *testing.T) conformance.Backend {
 		t.Helper()
 		v := server.Get(t)
 		r, credentials := logIn(t, v, testenv.VaultRole{Name: "conformance",
 			Policy: all("secret/data/conformance/*", "secret/metadata/conformance/*")})
-		return conformance.Backend{
-			Reader: r, MissingVersion: "1000", Denied: "elsewhere/denied", Credentials: credentials, Folder: "conformance/find",
-			Put: func(ctx context.Context, path, object string) (string, error) {
-				data, err := data(object)
-				if err != nil {
-					return "", err
-				}
-				version, err := v.Put(ctx, path, data)
-				return strconv.Itoa(version), err
-			},
-			Tag: func(ctx context.Context, path string, tags map[string]string) error {
-				return v.Call(ctx, http.MethodPost, "secret/metadata/"+path, map[string]any{"custom_metadata": tags}, nil)
-			},
-		}
+		return versioned(v, "secret", r, credentials)
 	})
 }
 

@@ -43,10 +43,10 @@ func (e engine) locate(ref providers.Ref) (location, error) {
 		return where, nil
 	}
 	if !e.versioned {
-		return location{}, fmt.Errorf("remoteRef.version %q: %w: a KV engine of version 1 keeps no versions; leave it empty", ref.Version, providers.ErrInvalid)
+		return location{}, fmt.Errorf("remoteRef.version: %w: %q: a KV engine of version 1 keeps no versions; leave it empty", providers.ErrInvalid, ref.Version)
 	}
 	if n, err := strconv.ParseUint(ref.Version, 10, 32); err != nil || n == 0 {
-		return location{}, fmt.Errorf("remoteRef.version %q: %w: a version of Vault is a number from 1; leave it empty for the newest", ref.Version, providers.ErrInvalid)
+		return location{}, fmt.Errorf("remoteRef.version: %w: %q: a version of Vault is a number from 1; leave it empty for the newest", providers.ErrInvalid, ref.Version)
 	}
 	where.query = url.Values{"version": {ref.Version}}
 	return where, nil

@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"log"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -122,20 +123,22 @@ func readable(body []byte) string {
 			in[key] = seconds.ReplaceAllString(text, "")
 		}
 	}
-	out, _ := json.Marshal(in) // it was JSON a moment ago
-	return string(out)
+	return fmt.Sprint(in)
 }
 
 // seconds are times in a JWT.
 var seconds = regexp.MustCompile(`"(iat|exp|nbf)":[0-9]+`)
 
-// trace opens a store, reads twice, writes and deletes, and returns what was
-// sent.
-func (r *recorder) trace(t *testing.T, at string, config providers.Config) (string, error) {
+// open opens a store of Vault, with identities of clouds that are given at at.
+func (r *recorder) open(at string) providers.Open {
+	return vault.New(vault.Clouds{AWS: aws.Endpoints{STS: at}.Identity, GCP: gcp.Endpoints{IAM: at, IdentityBinding: at}.Login})
+}
+
+// trace opens a store, reads twice and writes, and returns what was sent.
+func (r *recorder) trace(t *testing.T, open providers.Open, config providers.Config) (string, error) {
 	t.Helper()
 	r.sent, config.References = nil, r
-	clouds := vault.Clouds{AWS: aws.Endpoints{STS: at}.Identity, GCP: gcp.Endpoints{IAM: at, IdentityBinding: at}.Login}
-	opened, err := vault.New(clouds)(t.Context(), config)
+	opened, err := open(t.Context(), config)
 	for range 2 {
 		if err == nil {
 			_, err = opened.Read(t.Context(), providers.Ref{Path: "app"})
@@ -169,33 +172,62 @@ func (r *recorder) fill(t *testing.T, names ...string) {
 	}
 }
 
-// TestFields is the inventory of spec.provider.vault. What each way in does at
-// a real server is in the tests of its own.
-func TestFields(t *testing.T) {
-	r := &recorder{}
+// recorders are a recorder, and servers of it: two that speak no TLS, and one
+// whose authority is no other's, and that asks for certificates.
+func recorders(t *testing.T) (r *recorder, plain, elsewhere, secure string) {
+	t.Helper()
+	r = &recorder{}
 	r.fill(t, "app", "other")
-	plain, elsewhere := httptest.NewServer(r), httptest.NewServer(r)
-	secure := httptest.NewUnstartedServer(r)
-	secure.TLS = &tls.Config{ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12}
-	secure.StartTLS()
-	for _, s := range []*httptest.Server{plain, elsewhere, secure} {
+	tlsServer := httptest.NewUnstartedServer(r)
+	tlsServer.TLS = &tls.Config{ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12}
+	tlsServer.Config.ErrorLog = log.New(io.Discard, "", 0) // those who do not trust it say so
+	tlsServer.StartTLS()
+	servers := []*httptest.Server{httptest.NewServer(r), httptest.NewServer(r), tlsServer}
+	for _, s := range servers {
 		t.Cleanup(s.Close)
 	}
-	r.Authority = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw})
-	served := servedBy(secure.URL, r.Authority)
-	served["server"] = conformance.Change{"server": elsewhere.URL}
-	conformance.Fields{
-		Provider: "vault", Settings: esv1.VaultProvider{}, Served: served,
-		Base:    map[string]any{"server": plain.URL, "path": "secret", "auth": map[string]any{"tokenSecretRef": selector("app", "key")}},
-		Refused: map[string]conformance.Change{"auth.gcp.serviceAccountRef": way("gcp", map[string]any{"role": "r", "serviceAccountRef": selector("app", "")})},
-		// A write names the version that it replaces, whatever it says.
-		Idle: map[string]conformance.Change{"checkAndSet.required": {"checkAndSet.required": true}},
-		Trace: func(t *testing.T, config providers.Config) (string, error) {
-			t.Helper()
-			return r.trace(t, plain.URL, config)
-		},
-	}.Test(t)
+	r.Authority = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: tlsServer.Certificate().Raw})
+	return r, servers[0].URL, servers[1].URL, tlsServer.URL
 }
+
+// TestFields is the inventory of spec.provider.vault, and of openBao. What each
+// way in does at a real server is in the tests of its own.
+func TestFields(t *testing.T) {
+	r, plain, elsewhere, secure := recorders(t)
+	served := servedBy(secure, r.Authority)
+	served["server"] = conformance.Change{"server": elsewhere}
+	base := map[string]any{"server": plain, "path": "secret", "auth": map[string]any{"tokenSecretRef": selector("app", "key")}}
+	t.Run("vault", func(t *testing.T) {
+		conformance.Fields{
+			Provider: "vault", Settings: esv1.VaultProvider{}, Base: base, Served: served,
+			Refused: map[string]conformance.Change{"auth.gcp.serviceAccountRef": way("gcp", map[string]any{"role": "r", "serviceAccountRef": selector("app", "")})},
+			// A write names the version that it replaces, whatever it says.
+			Idle: map[string]conformance.Change{"checkAndSet.required": {"checkAndSet.required": true}},
+			Trace: func(t *testing.T, config providers.Config) (string, error) {
+				t.Helper()
+				return r.trace(t, r.open(plain), config)
+			},
+		}.Test(t)
+	})
+	t.Run("openBao", func(t *testing.T) {
+		fewer := map[string]conformance.Change{}
+		for field, change := range served {
+			if !onlyVault.MatchString(field) {
+				fewer[field] = change
+			}
+		}
+		conformance.Fields{
+			Provider: "openBao", Settings: esv1.OpenBaoProvider{}, Base: base, Served: fewer,
+			Trace: func(t *testing.T, config providers.Config) (string, error) {
+				t.Helper()
+				return r.trace(t, vault.OpenBao, config)
+			},
+		}.Test(t)
+	})
+}
+
+// onlyVault are the fields that openBao has not.
+var onlyVault = regexp.MustCompile(`^(tls|readYourWrites|forwardInconsistent|headers|auth\.(ldap|jwt|cert|iam|gcp))`)
 
 // selector names a Secret, or with no key a ServiceAccount.
 func selector(name, key string) map[string]string {

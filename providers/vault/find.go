@@ -154,7 +154,7 @@ func (r *reader) metadata(ctx context.Context, key string) (metadata, error) {
 // created_time, current_version and delete_version_after.
 func (r *reader) Metadata(ctx context.Context, ref providers.Ref) (providers.Value, error) {
 	if !r.engine.versioned {
-		return providers.Value{}, fmt.Errorf("metadataPolicy Fetch: %w: a KV engine of version 1 has no metadata", providers.ErrInvalid)
+		return providers.Value{}, fmt.Errorf("remoteRef.metadataPolicy: %w: a KV engine of version 1 has no metadata to fetch; remove it", providers.ErrInvalid)
 	}
 	m, err := r.metadata(ctx, ref.Path)
 	if err != nil {

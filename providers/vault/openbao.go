@@ -26,9 +26,13 @@ func OpenBao(ctx context.Context, config providers.Config) (providers.Reader, er
 	config.Provider = &esv1.SecretStoreProvider{Vault: &esv1.VaultProvider{
 		Server: p.Server, Auth: auth, Path: p.Path, Version: p.Version, Namespace: p.Namespace, CABundle: p.CABundle, CAProvider: p.CAProvider,
 	}}
-	r, err := open(ctx, Clouds{}, config)
+	listening, heard := providers.Listen(ctx)
+	r, err := open(listening, Clouds{}, config)
 	if err != nil {
 		return nil, move(err, inOpenBao)
+	}
+	for _, warning := range heard.All() {
+		providers.Warn(ctx, inOpenBao.Replace(warning))
 	}
 	r.words = inOpenBao
 	return r, nil

@@ -1,9 +1,11 @@
 package vault_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"maps"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -37,6 +39,70 @@ func TestOpenBao(t *testing.T) {
 	mustRead(t, r, "openbao/app", canary)
 	if _, err := r.Read(t.Context(), providers.Ref{Path: "openbao/none"}); !errors.Is(err, providers.ErrNotFound) || !strings.Contains(err.Error(), "OpenBao at "+v.Address()) {
 		t.Errorf("Read of what is not there: got %v, want ErrNotFound in the words of OpenBao", err)
+	}
+}
+
+// waysIntoOpenBao makes, for each way in that a store of openBao has, what it
+// needs for a role, puts that into refs and returns the settings of auth.
+var waysIntoOpenBao = map[string]func(t *testing.T, v *testenv.Vault, role testenv.VaultRole, refs *conformance.References) map[string]any{
+	"Token": func(t *testing.T, v *testenv.Vault, role testenv.VaultRole, refs *conformance.References) map[string]any {
+		t.Helper()
+		token, err := v.Token(t.Context(), role)
+		must(t, err)
+		refs.Set("t", "t", token)
+		return map[string]any{"tokenSecretRef": selector("t", "t")}
+	},
+	"AppRole": func(t *testing.T, v *testenv.Vault, role testenv.VaultRole, refs *conformance.References) map[string]any {
+		t.Helper()
+		id, secret, err := v.AppRole(t.Context(), role)
+		must(t, err)
+		refs.Set("t", "t", secret)
+		return map[string]any{"appRole": map[string]any{"roleId": id, "secretRef": selector("t", "t")}}
+	},
+	"Kubernetes": func(t *testing.T, v *testenv.Vault, role testenv.VaultRole, refs *conformance.References) map[string]any {
+		t.Helper()
+		cp := cluster.Get(t)
+		ns := cp.Namespace(t)
+		must(t, v.KubernetesRole(t.Context(), cp, role, testenv.VaultSubject{Namespace: ns, Name: "app", Audience: "vault"}))
+		refs.TokenFn = func(ctx context.Context, account string, audiences []string) (string, error) {
+			token, err := cp.Token(ctx, ns, account, audiences...)
+			refs.Set("t", "t", token)
+			return token, err
+		}
+		return map[string]any{"kubernetes": map[string]any{"role": role.Name, "serviceAccountRef": selector("app", "")}}
+	},
+	"UserPass": func(t *testing.T, v *testenv.Vault, role testenv.VaultRole, refs *conformance.References) map[string]any {
+		t.Helper()
+		enable(t, v, "userpass")
+		_, err := v.Token(t.Context(), role) // writes the policy
+		must(t, err)
+		refs.Set("t", "t", "of-the-suite-of-openbao")
+		must(t, v.Call(t.Context(), http.MethodPost, "auth/userpass/users/suite", map[string]any{"password": "of-the-suite-of-openbao", "token_policies": role.Name}, nil))
+		return map[string]any{"userPass": map[string]any{"username": "suite", "secretRef": selector("t", "t")}}
+	},
+}
+
+// TestConformanceOfOpenBao runs the suite on a store of the provider openBao at
+// a real OpenBao, once for each way in.
+func TestConformanceOfOpenBao(t *testing.T) {
+	for name, in := range waysIntoOpenBao {
+		t.Run(name, func(t *testing.T) {
+			conformance.Test(t, func(t *testing.T) conformance.Backend {
+				t.Helper()
+				v, refs := server.Get(t), &conformance.References{}
+				mount := "suite-" + strings.ToLower(name)
+				must(t, v.Mount(t.Context(), mount, 2))
+				unmounted(t, v, mount)
+				role := testenv.VaultRole{Name: mount, Policy: all(mount+"/data/conformance/*", mount+"/metadata/conformance/*")}
+				with := settings(v, in(t, v, role, refs))
+				with["path"] = mount
+				r, err := vault.OpenBao(t.Context(), openBao(t, with, refs))
+				must(t, err)
+				credential, err := refs.Secret(t.Context(), esv1.SecretKeySelector{Name: "t", Key: "t"})
+				must(t, err)
+				return versioned(v, mount, r, []string{string(credential.Bytes())})
+			})
+		})
 	}
 }
 
