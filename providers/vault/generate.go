@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -56,11 +57,30 @@ func dynamic(ctx context.Context, clouds Clouds, s *genv1.VaultDynamicSecretSpec
 	if err != nil {
 		return providers.Made{}, err
 	}
-	if err := c.gave(got, s.Path); err != nil {
+	values, err := map[string]providers.Value(nil), c.gave(got, s.Path)
+	if err == nil {
+		values, err = result(got, s)
+	}
+	if err != nil {
+		c.revoke(ctx, s.Provider, by, err)
 		return providers.Made{}, err
 	}
-	values, err := result(got, s)
-	return providers.Made{Values: values, Until: ends(start, got, by)}, err
+	return providers.Made{Values: values, Until: ends(start, got, by)}, nil
+}
+
+// revoke ends a token of a login that led to nothing, and with it what was made
+// but is not what the spec wants: tried again and again, both would pile up. A
+// token of a Secret is someone else's to end.
+func (c *client) revoke(ctx context.Context, p *esv1.VaultProvider, by token, why error) {
+	if p.Auth == nil || p.Auth.TokenSecretRef != nil || errors.Is(why, providers.ErrThrottled) || errors.Is(why, providers.ErrUnavailable) {
+		return
+	}
+	namespace := orEmpty(p.Namespace)
+	if p.Auth.Namespace != nil {
+		namespace = *p.Auth.Namespace
+	}
+	// If it does not work, the token ends by itself.
+	_, _ = c.do(ctx, request{method: http.MethodPost, path: "auth/token/revoke-self", namespace: namespace, token: by.value})
 }
 
 // methods are those of Vault's API.
