@@ -1,0 +1,53 @@
+package push_test
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
+	esv1alpha1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1alpha1"
+	"github.com/lockstep-dev/lockstep/providers"
+)
+
+// wary is a store that has something to say of each value that it takes.
+type wary struct{ *vault }
+
+// Write implements providers.Writer.
+func (s wary) Write(ctx context.Context, to providers.Target, v providers.Value, metadata json.RawMessage) error {
+	providers.Warn(ctx, "metadata.place: the secret stays where it is; remove it")
+	return s.vault.Write(ctx, to, v, metadata)
+}
+
+// TestWarnings wants what a store says of a value that it has taken to be told
+// by an Event, and the PushSecret to be in order.
+func TestWarnings(t *testing.T) {
+	v := &vault{values: map[providers.Target]string{}}
+	b := startWith(t, providers.Registry{"example": func(context.Context, providers.Config) (providers.Reader, error) { return wary{v}, nil }})
+	b.vault = v
+	b.apply("metadata: {name: store}\nspec: {retrySettings: {maxRetries: 1, retryInterval: 1s}, provider: {example: {}}}", &esv1.SecretStore{})
+	b.apply("metadata: {name: db}\nstringData: {a: value}", &corev1.Secret{})
+	b.apply("metadata: {name: push}\nspec: {secretStoreRefs: [{name: store}], selector: {secret: {name: db}}, data: [{match: {secretKey: a, remoteRef: {remoteKey: app}}}]}", &esv1alpha1.PushSecret{})
+	b.ready("push", "True/Synced/PushSecret synced successfully")
+	const want = `spec.data[0].match: "app" in SecretStore "store": metadata.place: the secret stays where it is; remove it`
+	b.eventually("an Event that warns", func() string {
+		var events corev1.EventList
+		if err := b.List(t.Context(), &events, client.InNamespace(b.ns)); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, e := range events.Items {
+			if e.InvolvedObject.Name == "push" && e.Type == corev1.EventTypeWarning {
+				got = append(got, e.Reason+" "+e.Message)
+			}
+		}
+		if strings.Join(got, "\n") == "Synced "+want {
+			return ""
+		}
+		return strings.Join(got, "\n") + " is not it"
+	})
+}
