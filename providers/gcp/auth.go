@@ -29,17 +29,27 @@ type exchange struct {
 	http      *http.Client
 }
 
-// method returns how to get a token: by what auth sets.
-func (x exchange) method(p *esv1.GCPProvider) (func(context.Context) (token, error), error) {
-	set := 0
-	for _, is := range []bool{p.Auth.SecretRef != nil, p.Auth.WorkloadIdentity != nil, p.Auth.WorkloadIdentityFederation != nil} {
-		if is {
-			set++
+// warnIdle tells of ways in that another one comes before. External Secrets
+// passes over them in silence.
+func warnIdle(ctx context.Context, a esv1.GCPAuth) {
+	first := ""
+	for _, way := range []struct {
+		field string
+		set   bool
+	}{{"secretRef", a.SecretRef != nil}, {"workloadIdentity", a.WorkloadIdentity != nil}, {"workloadIdentityFederation", a.WorkloadIdentityFederation != nil}} {
+		switch {
+		case way.set && first == "":
+			first = way.field
+		case way.set:
+			providers.Warn(ctx, "spec.provider.gcpsm.auth."+way.field+": it makes no difference: auth."+first+" counts; remove one of them")
 		}
 	}
+}
+
+// method returns how to get a token: by the first that auth sets.
+func (x exchange) method(ctx context.Context, p *esv1.GCPProvider) (func(context.Context) (token, error), error) {
+	warnIdle(ctx, p.Auth)
 	switch {
-	case set > 1:
-		return nil, fmt.Errorf("spec.provider.gcpsm.auth: %w: set one of secretRef, workloadIdentity, workloadIdentityFederation", providers.ErrInvalid)
 	case p.Auth.SecretRef != nil:
 		return x.key(p.Auth.SecretRef.SecretAccessKey), nil
 	case p.Auth.WorkloadIdentity != nil:

@@ -73,3 +73,25 @@ func TestReplication(t *testing.T) {
 		}
 	}
 }
+
+// TestIdleSettings has two ways in. As in External Secrets the first counts; here
+// the other is told of.
+func TestIdleSettings(t *testing.T) {
+	g := server.Get(t)
+	refs, _ := keyOf(t, g, testenv.GCPPrincipal{Name: "idle@team.iam.gserviceaccount.com"})
+	settings := byKey()
+	auth := settings["auth"].(map[string]any)
+	for _, tc := range []struct{ add, told string }{
+		{add: "workloadIdentity", told: "spec.provider.gcpsm.auth.workloadIdentity: it makes no difference: auth.secretRef counts; remove one of them"},
+		{add: "workloadIdentityFederation", told: "spec.provider.gcpsm.auth.workloadIdentity: it makes no difference: auth.secretRef counts; remove one of them\n" +
+			"spec.provider.gcpsm.auth.workloadIdentityFederation: it makes no difference: auth.secretRef counts; remove one of them"},
+	} {
+		auth[tc.add] = map[string]any{"serviceAccountRef": map[string]string{"name": "app"}}
+		ctx, heard := providers.Listen(t.Context())
+		_, err := gcp.New(endpoints(g))(ctx, store(t, settings, refs))
+		must(t, err)
+		if got := strings.Join(heard.All(), "\n"); got != tc.told {
+			t.Errorf("told %q, want %q", got, tc.told)
+		}
+	}
+}

@@ -86,7 +86,7 @@ func open(ctx context.Context, e Endpoints, config providers.Config) (providers.
 		e.Ambient = nil
 	}
 	x := exchange{endpoints: e, refs: config.References, http: egress.Client(egress.Options{Roots: roots, LinkLocal: config.LinkLocal, Timeout: requestTimeout})}
-	fresh, err := x.method(p)
+	fresh, err := x.method(ctx, p)
 	if err != nil {
 		return nil, err
 	}

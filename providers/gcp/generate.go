@@ -44,7 +44,7 @@ func access(ctx context.Context, e Endpoints, s *genv1.GCRAccessTokenSpec, confi
 		e.Ambient = nil
 	}
 	x := exchange{endpoints: e, refs: config.References, http: egress.Client(egress.Options{Roots: roots, LinkLocal: config.LinkLocal, Timeout: requestTimeout})}
-	fresh, err := x.method(&esv1.GCPProvider{Auth: s.Auth, ProjectID: s.ProjectID})
+	fresh, err := x.method(ctx, &esv1.GCPProvider{Auth: s.Auth, ProjectID: s.ProjectID})
 	if err != nil {
 		return providers.Made{}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -227,7 +228,11 @@ func roots(ctx context.Context, p *esv1.VaultProvider, refs providers.References
 		return nil, nil
 	}
 	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(bundle) {
+	if pool.AppendCertsFromPEM(bundle) {
+		return pool, nil
+	}
+	// External Secrets takes a caBundle whose PEM was encoded twice.
+	if inner, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(bundle))); err != nil || !pool.AppendCertsFromPEM(inner) {
 		return nil, fmt.Errorf("spec.provider.vault.%s: %w: it has no PEM certificate", field, providers.ErrInvalid)
 	}
 	return pool, nil
