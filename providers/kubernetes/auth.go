@@ -93,6 +93,9 @@ func authority(ctx context.Context, p *esv1.KubernetesProvider, base *url.URL, r
 	const field = "spec.provider.kubernetes.server."
 	ref := p.Server.CAProvider
 	if len(p.Server.CABundle) > 0 {
+		if ref != nil {
+			providers.Warn(ctx, field+"caProvider: it makes no difference: caBundle counts; remove one of them")
+		}
 		return pool(field+"caBundle", p.Server.CABundle)
 	}
 	if ref == nil && isOwn(base) {
@@ -105,7 +108,7 @@ func authority(ctx context.Context, p *esv1.KubernetesProvider, base *url.URL, r
 	if err != nil {
 		return nil, fmt.Errorf("%scaProvider: %w", field, err)
 	}
-	return pool(field+"caProvider", bundle)
+	return providers.Authorities(field+"caProvider", bundle)
 }
 
 // namespaceOf returns the one that the way in names, for a ClusterSecretStore.

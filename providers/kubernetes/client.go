@@ -56,11 +56,7 @@ func pool(field string, bundle []byte) (*x509.CertPool, error) {
 	if len(bundle) == 0 {
 		return nil, nil
 	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(bundle) {
-		return nil, fmt.Errorf("%s: %w: it has no PEM certificate", field, providers.ErrInvalid)
-	}
-	return roots, nil
+	return providers.Authorities(field, bundle)
 }
 
 // counted makes a client count its requests.

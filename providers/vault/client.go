@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -227,15 +226,7 @@ func roots(ctx context.Context, p *esv1.VaultProvider, refs providers.References
 	if len(bundle) == 0 && p.CAProvider == nil {
 		return nil, nil
 	}
-	pool := x509.NewCertPool()
-	if pool.AppendCertsFromPEM(bundle) {
-		return pool, nil
-	}
-	// External Secrets takes a caBundle whose PEM was encoded twice.
-	if inner, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(bundle))); err != nil || !pool.AppendCertsFromPEM(inner) {
-		return nil, fmt.Errorf("spec.provider.vault.%s: %w: it has no PEM certificate", field, providers.ErrInvalid)
-	}
-	return pool, nil
+	return providers.Authorities("spec.provider.vault."+field, bundle)
 }
 
 // request is what to send. path is below /v1/; body is nil or becomes JSON.

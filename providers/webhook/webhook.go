@@ -154,9 +154,13 @@ func (r *reader) split(whole string) (string, error) {
 }
 
 func roots(ctx context.Context, p *esv1.WebhookProvider, refs providers.References) (*x509.CertPool, error) {
-	bundle := p.CABundle
+	field, bundle := "caBundle", p.CABundle
+	if len(bundle) > 0 && p.CAProvider != nil {
+		providers.Warn(ctx, "spec.provider.webhook.caProvider: it makes no difference: caBundle counts; remove one of them")
+	}
 	if len(bundle) == 0 && p.CAProvider != nil {
 		var err error
+		field = "caProvider"
 		if bundle, err = refs.CA(ctx, *p.CAProvider); err != nil {
 			return nil, fmt.Errorf("spec.provider.webhook.caProvider: %w", err)
 		}
@@ -164,11 +168,7 @@ func roots(ctx context.Context, p *esv1.WebhookProvider, refs providers.Referenc
 	if len(bundle) == 0 && p.CAProvider == nil {
 		return nil, nil
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(bundle) {
-		return nil, fmt.Errorf("spec.provider.webhook.caBundle: %w: it has no PEM certificate", providers.ErrInvalid)
-	}
-	return pool, nil
+	return providers.Authorities("spec.provider.webhook."+field, bundle)
 }
 
 // secrets reads what the templates may use, anew each time: a Secret may hold
