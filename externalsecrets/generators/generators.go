@@ -70,6 +70,10 @@ func (g *Generators) Generate(ctx context.Context, namespace string, ref esv1.Ge
 	if err != nil {
 		return providers.Made{}, err
 	}
+	// All of them, before anyone is asked for anything.
+	if err := stores.Stays(spec, namespace); err != nil {
+		return providers.Made{}, fmt.Errorf("%s %q: %w", ref.Kind, ref.Name, err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	config := providers.Config{
@@ -78,7 +82,7 @@ func (g *Generators) Generate(ctx context.Context, namespace string, ref esv1.Ge
 		LinkLocal: g.LinkLocal,
 	}
 	if g.References != nil {
-		config.References = own{g.References(namespace), namespace}
+		config.References = g.References(namespace)
 	}
 	made, err := g.make(ctx, kind, spec, config)
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	genv1 "github.com/lockstep-dev/lockstep/apis/generators/v1alpha1"
@@ -61,61 +60,6 @@ func (g *Generators) ask(ctx context.Context, s *genv1.WebhookSpec, config provi
 		return providers.Made{}, fmt.Errorf("what the webhook answers: %w: let it answer with one, or set spec.result.jsonPath to where there is one", err)
 	}
 	return providers.Made{Values: values}, nil
-}
-
-// own keeps what a generator refers to in the namespace of the object that uses
-// it, and says so in words of its own.
-type own struct {
-	providers.References
-
-	namespace string
-}
-
-func (o own) check(field string, namespace *string) error {
-	if namespace == nil || *namespace == "" || *namespace == o.namespace {
-		return nil
-	}
-	return fmt.Errorf("%s: %w: namespace %q is not that of the object that uses the generator, %q: a generator refers to its user's namespace only; remove it", field, providers.ErrInvalid, *namespace, o.namespace)
-}
-
-// Secret implements providers.References.
-func (o own) Secret(ctx context.Context, ref esv1.SecretKeySelector) (providers.Value, error) {
-	if err := o.check("secretRef "+ref.Name, ref.Namespace); err != nil {
-		return providers.Value{}, err
-	}
-	return o.References.Secret(ctx, ref)
-}
-
-// Keys implements providers.References.
-func (o own) Keys(ctx context.Context, ref esv1.SecretKeySelector) (map[string]providers.Value, error) {
-	if err := o.check("secretRef "+ref.Name, ref.Namespace); err != nil {
-		return nil, err
-	}
-	return o.References.Keys(ctx, ref)
-}
-
-// CA implements providers.References.
-func (o own) CA(ctx context.Context, ref esv1.CAProvider) ([]byte, error) {
-	if err := o.check("caProvider", ref.Namespace); err != nil {
-		return nil, err
-	}
-	return o.References.CA(ctx, ref)
-}
-
-// Token implements providers.References.
-func (o own) Token(ctx context.Context, ref esv1.ServiceAccountSelector, audiences []string, lifetime time.Duration) (providers.Value, time.Time, error) {
-	if err := o.check("serviceAccountRef", ref.Namespace); err != nil {
-		return providers.Value{}, time.Time{}, err
-	}
-	return o.References.Token(ctx, ref, audiences, lifetime)
-}
-
-// Annotations implements providers.References.
-func (o own) Annotations(ctx context.Context, ref esv1.ServiceAccountSelector) (map[string]string, error) {
-	if err := o.check("serviceAccountRef", ref.Namespace); err != nil {
-		return nil, err
-	}
-	return o.References.Annotations(ctx, ref)
 }
 
 // prefixes are what backends call the spec of a generator: a store's.

@@ -61,8 +61,13 @@ func find(v reflect.Value, field string, found *[]selector) {
 
 func findFields(v reflect.Value, field string, found *[]selector) {
 	for i := range v.NumField() {
-		if name := v.Type().Field(i).Tag.Get("json"); name != "-" && v.Type().Field(i).IsExported() {
-			find(v.Field(i), field+"."+strings.Split(name, ",")[0], found)
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		switch {
+		case name == "-" || !v.Type().Field(i).IsExported():
+		case name == "": // inline
+			find(v.Field(i), field, found)
+		default:
+			find(v.Field(i), field+"."+name, found)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
+	"github.com/lockstep-dev/lockstep/providers"
 )
 
 // A Use is a store that refers to an object.
@@ -53,4 +54,17 @@ func Refers(spec any, kind, name string) bool {
 	var found []selector
 	find(reflect.ValueOf(spec), "spec", &found)
 	return slices.ContainsFunc(found, func(s selector) bool { return s.kind == kind && s.name == name })
+}
+
+// Stays returns an error unless all that the spec of a generator refers to is
+// in the namespace of the object that uses it.
+func Stays(spec any, namespace string) error {
+	var found []selector
+	find(reflect.ValueOf(spec), "spec", &found)
+	for _, s := range found {
+		if s.namespace != nil && *s.namespace != "" && *s.namespace != namespace {
+			return fmt.Errorf("%s: %w: namespace %q is not that of the object that uses the generator, %q: a generator refers to its user's namespace only; remove it", s.field, providers.ErrInvalid, *s.namespace, namespace)
+		}
+	}
+	return nil
 }
