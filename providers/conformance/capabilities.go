@@ -30,9 +30,7 @@ func (s *suite) testCapabilities(t *testing.T) {
 	if w, ok := s.Reader.(providers.Writer); ok {
 		t.Run("Write", func(t *testing.T) { s.testWrite(t, w) })
 		t.Run("WriteProperty", func(t *testing.T) { s.testWriteProperty(t, w) })
-		if !s.Unowned {
-			t.Run("WriteForeign", func(t *testing.T) { s.testWriteForeign(t, w) })
-		}
+		t.Run("WriteForeign", func(t *testing.T) { s.testWriteForeign(t, w) })
 		t.Run("DeleteTwice", func(t *testing.T) { s.testDelete(t, w) })
 	}
 }

@@ -38,8 +38,6 @@ type Backend struct {
 	Metadata string
 	// Text says that the values of an object are text, whatever was put.
 	Text bool
-	// Unowned says that the store cannot tell who has written a secret.
-	Unowned bool
 	// Path spells a path of this package, with its slashes, as the store does.
 	// Nil: as it is.
 	Path func(path string) string

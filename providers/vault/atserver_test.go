@@ -20,6 +20,7 @@ import (
 func TestCheckAndSet(t *testing.T) {
 	v := server.Get(t)
 	must(t, v.Mount(t.Context(), "cas", 2))
+	unmounted(t, v, "cas")
 	must(t, v.Call(t.Context(), http.MethodPost, "cas/config", map[string]any{"cas_required": true}, nil))
 	refs := &conformance.References{}
 	refs.Set("t", "t", v.RootToken)

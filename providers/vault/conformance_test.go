@@ -69,9 +69,8 @@ func TestConformanceOfVersion1(t *testing.T) {
 	conformance.Test(t, func(t *testing.T) conformance.Backend {
 		t.Helper()
 		v := server.Get(t)
-		if err := v.Mount(t.Context(), "first", 1); err != nil {
-			t.Fatal(err)
-		}
+		must(t, v.Mount(t.Context(), "first", 1))
+		unmounted(t, v, "first")
 		role, secret, err := v.AppRole(t.Context(), testenv.VaultRole{Name: "first", Policy: all("first/conformance/*")})
 		if err != nil {
 			t.Fatal(err)
@@ -86,7 +85,7 @@ func TestConformanceOfVersion1(t *testing.T) {
 			t.Fatal(err)
 		}
 		return conformance.Backend{
-			Reader: r, Denied: "elsewhere/denied", Credentials: []string{role, secret}, Folder: "conformance/find", Unowned: true,
+			Reader: r, Denied: "elsewhere/denied", Credentials: []string{role, secret}, Folder: "conformance/find",
 			Put: func(ctx context.Context, path, object string) (string, error) {
 				data, err := data(object)
 				if err != nil {

@@ -92,11 +92,11 @@ func (r *recorder) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	case strings.HasPrefix(path, "/v1/sys/"):
 		w.WriteHeader(http.StatusBadRequest)
 		fmt.Fprint(w, `{"errors":["wrapping token is not valid or does not exist"]}`)
-	case strings.Contains(path, "/data/"):
-		fmt.Fprint(w, kv(`{"a":"b"}`))
-	case q.Method == http.MethodGet && strings.Contains(path, "/metadata/"):
+	case q.Method == http.MethodGet && (strings.Contains(path, "/metadata/") || strings.HasSuffix(path, "/new")):
 		w.WriteHeader(http.StatusNotFound)
 		fmt.Fprint(w, `{"errors":[]}`)
+	case strings.Contains(path, "/data/"):
+		fmt.Fprint(w, kv(`{"a":"b"}`))
 	default:
 		fmt.Fprint(w, `{"data":{"a":"b"}}`)
 	}

@@ -2,6 +2,7 @@ package vault_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -85,6 +86,41 @@ func TestMetadataOfVersion1(t *testing.T) {
 	}
 	if got, err := w.Read(t.Context(), providers.Ref{Path: "app"}); err != nil || string(got.Bytes()) != `{"a":"b"}` {
 		t.Errorf("Read: got %s, %v, want what was written", got.Bytes(), err)
+	}
+	var raw struct {
+		Data json.RawMessage `json:"data"`
+	}
+	must(t, v.Call(t.Context(), http.MethodGet, "pushed1/app", nil, &raw))
+	if got := string(raw.Data); got != `{"a":"b","custom_metadata":{"managed-by":"external-secrets"}}` {
+		t.Errorf("the secret is %s, want it with the mark of External Secrets", got)
+	}
+}
+
+// TestMarkOfVersion1 reads secrets that have a mark, or something like it. What
+// is not a Writer's is refused to it, with the way out.
+func TestMarkOfVersion1(t *testing.T) {
+	v := server.Get(t)
+	must(t, v.Mount(t.Context(), "marked", 1))
+	unmounted(t, v, "marked")
+	w := asRoot(t, v, "marked", "v1")
+	for secret, want := range map[string]struct {
+		read string
+		ours bool
+	}{
+		`{"a":"é","n":9007199254740991,"custom_metadata":{"managed-by":"external-secrets"}}`: {`{"a":"é","n":9007199254740991}`, true},
+		`{"a":"b","custom_metadata":{"managed-by":"external-secrets","team":"a"}}`:           {`{"a":"b","custom_metadata":{"managed-by":"external-secrets","team":"a"}}`, true},
+		`{"a":"b","custom_metadata":{"managed-by":"someone"}}`:                               {`{"a":"b","custom_metadata":{"managed-by":"someone"}}`, false},
+		`{"a":"b","custom_metadata":"text"}`:                                                 {`{"a":"b","custom_metadata":"text"}`, false},
+		`{"a":"b"}`:                                                                          {`{"a":"b"}`, false},
+	} {
+		must(t, v.Call(t.Context(), http.MethodPost, "marked/app", json.RawMessage(secret), nil))
+		if got, err := w.Read(t.Context(), providers.Ref{Path: "app"}); err != nil || string(got.Bytes()) != want.read {
+			t.Errorf("Read of %s: got %s, %v, want %s", secret, got.Bytes(), err, want.read)
+		}
+		err := w.Write(t.Context(), providers.Target{Path: "app", Property: "b"}, providers.NewValue([]byte("c")), nil)
+		if want.ours && err != nil || !want.ours && (!errors.Is(err, providers.ErrForeign) || !strings.Contains(err.Error(), "custom_metadata with managed-by=external-secrets")) {
+			t.Errorf("Write to %s: got %v, and it is a Writer's: %v", secret, err, want.ours)
+		}
 	}
 }
 

@@ -83,6 +83,15 @@ func (r *reader) Read(ctx context.Context, ref providers.Ref) (providers.Value, 
 }
 
 func (r *reader) read(ctx context.Context, ref providers.Ref) (providers.Value, error) {
+	v, err := r.whole(ctx, ref)
+	if err == nil && !r.engine.versioned {
+		v, _ = unmarked(v)
+	}
+	return v, err
+}
+
+// whole reads a secret with the mark of a Writer, where that is a part of it.
+func (r *reader) whole(ctx context.Context, ref providers.Ref) (providers.Value, error) {
 	where, err := r.engine.locate(ref)
 	if err != nil {
 		return providers.Value{}, err

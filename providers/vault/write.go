@@ -70,7 +70,7 @@ func (r *reader) set(ctx context.Context, to providers.Target, v providers.Value
 func flat(property string) string { return strings.ReplaceAll(property, ".", `\.`) }
 
 // ours reads a secret before it is written, and returns ErrForeign unless a
-// Writer made it. An engine of version 1 cannot say who did.
+// Writer made it.
 func (r *reader) ours(ctx context.Context, to providers.Target) (known, error) {
 	var old known
 	if r.engine.versioned {
@@ -85,9 +85,18 @@ func (r *reader) ours(ctx context.Context, to providers.Target) (known, error) {
 		}
 		old.version, old.custom = about.Current, about.Custom
 	}
-	var err error
-	if old.value, err = r.Read(ctx, providers.Ref{Path: to.Path}); err != nil && !errors.Is(err, providers.ErrNotFound) {
+	v, err := r.whole(ctx, providers.Ref{Path: to.Path})
+	if errors.Is(err, providers.ErrNotFound) {
+		return old, nil
+	}
+	if err != nil {
 		return known{}, err
+	}
+	if old.value = v; !r.engine.versioned {
+		rest, mine := unmarked(v)
+		if old.value = rest; !mine {
+			return known{}, fmt.Errorf("%w: it has no %s with %s=%s: add it to hand it over", providers.ErrForeign, markKey, providers.ManagedBy, providers.ManagedByValue)
+		}
 	}
 	return old, nil
 }
@@ -110,9 +119,10 @@ func (r *reader) write(ctx context.Context, key string, v providers.Value, old k
 	if before, err := object(old.value); err == nil && len(old.value.Bytes()) > 0 && reflect.DeepEqual(before, data) {
 		return nil
 	}
-	var body any = data
-	if r.engine.versioned {
-		body = map[string]any{"options": map[string]int{"cas": old.version}, "data": data}
+	body := map[string]any{"options": map[string]int{"cas": old.version}, "data": data}
+	if !r.engine.versioned {
+		body = maps.Clone(data)
+		body[markKey] = map[string]string{providers.ManagedBy: providers.ManagedByValue}
 	}
 	a, err := r.send(ctx, request{method: http.MethodPost, path: where.path, body: body})
 	if err != nil {
