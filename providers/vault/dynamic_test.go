@@ -52,6 +52,21 @@ func TestDynamicSecretWaysIn(t *testing.T) {
 	}
 }
 
+// TestDynamicSecretNamesItsFields wants errors to name the fields of a
+// generator, whose provider is no store's.
+func TestDynamicSecretNamesItsFields(t *testing.T) {
+	for field, auth := range map[string]*esv1.VaultAuth{
+		"spec.provider.auth: ":               {},
+		"spec.provider.auth.kubernetes: ":    {Kubernetes: &esv1.VaultKubernetesAuth{Role: "r"}},
+		"spec.provider.auth.tokenSecretRef:": {TokenSecretRef: &esv1.SecretKeySelector{Name: "none", Key: "t"}},
+	} {
+		m := maker{t: t, refs: &conformance.References{}, provider: &esv1.VaultProvider{Server: "https://127.0.0.1:1", Auth: auth}}
+		if _, err := m.make(genv1.VaultDynamicSecretSpec{Path: "leases/app"}); !errors.Is(err, providers.ErrInvalid) || !strings.HasPrefix(err.Error(), field) {
+			t.Errorf("got %v, want ErrInvalid of %s", err, field)
+		}
+	}
+}
+
 // TestDynamicSecretLeavesNothing has a server make tokens that the spec does
 // not take. They end, and so do those of the logins.
 func TestDynamicSecretLeavesNothing(t *testing.T) {

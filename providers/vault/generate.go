@@ -27,9 +27,14 @@ func (c Clouds) Generators() providers.Generators {
 		if !ok || s.Provider == nil {
 			return providers.Made{}, fmt.Errorf("spec.provider: %w: it is missing", providers.ErrInvalid)
 		}
-		return dynamic(ctx, c, s, config)
+		made, err := dynamic(ctx, c, s, config)
+		return made, move(err, inGenerator)
 	}}
 }
+
+// inGenerator says in an error of this package where the fields of a generator
+// are.
+var inGenerator = strings.NewReplacer("spec.provider.vault.", "spec.provider.", "spec.provider.vault:", "spec.provider:")
 
 // dynamic logs in, and asks once. The token is of its own, because what Vault
 // makes ends with the token that it was asked for with.
