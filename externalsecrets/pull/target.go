@@ -57,6 +57,9 @@ func (r *run) write(ctx context.Context) error {
 	if r.asWritten(name, fingerprint) {
 		return nil
 	}
+	if err := r.mayAdd(ctx, name); err != nil {
+		return err
+	}
 	if err := r.adopt(ctx); err != nil {
 		return err
 	}
@@ -119,6 +122,23 @@ func (r *run) mayWrite(name string) error {
 	if owner := metav1.GetControllerOf(r.live); owner != nil && owner.UID != r.es.UID {
 		return reconciler.Final(esv1.ReasonSecretSyncedError, fmt.Errorf(
 			"spec.target.name: Secret %q belongs to %s %q: choose another name, delete one of the two, or set creationPolicy: Merge", name, owner.Kind, owner.Name))
+	}
+	return nil
+}
+
+// mayAdd refuses to add to a Secret of a type that gives rights: what is in it
+// says which. Where nothing is merged, the type is written, and cannot change.
+func (r *run) mayAdd(ctx context.Context, name string) error {
+	if p := policy(r.es); r.live == nil || p != esv1.CreateMerge && p != esv1.CreateOrMerge {
+		return nil
+	}
+	secret := &corev1.Secret{}
+	if err := r.Reader.Get(ctx, client.ObjectKey{Namespace: r.es.Namespace, Name: name}, secret); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("look at Secret %q: %w", name, err)
+	}
+	if template.Escalates(secret.Type) {
+		return reconciler.Final(esv1.ReasonSecretSyncedError, fmt.Errorf(
+			"spec.target.name: Secret %q is of type %q, which Kubernetes gives rights to: choose another name", name, secret.Type))
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ func Render(ctx context.Context, t *esv1.Template, sources []Source, values map[
 		maps.Copy(out.Data, values)
 		return out, nil
 	}
-	if err := check(t); err != nil {
+	if err := Check(t); err != nil {
 		return nil, err
 	}
 	if t.Type != "" {
@@ -91,14 +91,22 @@ func Render(ctx context.Context, t *esv1.Template, sources []Source, values map[
 	return out, e.spec(out, t)
 }
 
-// check refuses what no Secret of an ExternalSecret may be.
-func check(t *esv1.Template) error {
+// Escalates reports whether Kubernetes turns a Secret of a type into credentials
+// of its own: to write one is to have rights that nobody gave.
+func Escalates(kind corev1.SecretType) bool {
+	return kind == corev1.SecretTypeServiceAccountToken || kind == corev1.SecretTypeBootstrapToken
+}
+
+// Check refuses what no Secret of an ExternalSecret may be. It needs no values,
+// so that none are asked for in vain. A nil t is good.
+func Check(t *esv1.Template) error {
+	if t == nil {
+		return nil
+	}
 	if t.EngineVersion != "" && t.EngineVersion != "v2" {
 		return fmt.Errorf("%s.engineVersion: %w: %q is not supported: use v2", Field, ErrInvalid, t.EngineVersion)
 	}
-	switch t.Type {
-	case corev1.SecretTypeServiceAccountToken, corev1.SecretTypeBootstrapToken:
-		// Kubernetes turns such a Secret into credentials of its own.
+	if Escalates(t.Type) {
 		return fmt.Errorf("%s.type: %w: %q is not allowed: use Opaque", Field, ErrInvalid, t.Type)
 	}
 	return nil

@@ -193,10 +193,10 @@ func wholePush(spec *esv1alpha1.PushSecretSpec) {
 func (a *attempt) try(t *testing.T, s *stage.Stage) {
 	t.Helper()
 	if !a.refused() {
-		settled(t, s, a.made, "Ready", "True")
+		settled(t, s, a.made, "True")
 		return
 	}
-	message := settled(t, s, a.made, "Ready", "False").Message
+	message := settled(t, s, a.made, "False").Message
 	// A label chooses among what is there, and says that nothing fits.
 	if !strings.Contains(message, a.name) && a.way == "Name" && !strings.Contains(message, "spec.data[0]") {
 		t.Errorf("%q names neither the reference nor its field", message)

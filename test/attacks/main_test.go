@@ -5,9 +5,11 @@
 package attacks
 
 import (
+	"context"
 	"testing"
 	"time"
 
+	rbacv1 "k8s.io/api/rbac/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -39,22 +41,36 @@ type conditioned interface {
 	GetConditions() []metav1.Condition
 }
 
-// settled waits until the condition of an object is one of a status, and
+// settled waits until an object is or is not Ready, and
 // returns it.
-func settled(t *testing.T, s *stage.Stage, o conditioned, kind, status string) metav1.Condition {
+func settled(t *testing.T, s *stage.Stage, o conditioned, status string) metav1.Condition {
 	t.Helper()
-	last := "no condition " + kind
+	last := "no condition"
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if err := s.Client.Get(t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
 			last = err.Error()
 			continue
 		}
-		if c := apimeta.FindStatusCondition(o.GetConditions(), kind); c != nil {
+		if c := apimeta.FindStatusCondition(o.GetConditions(), "Ready"); c != nil {
 			if last = string(c.Status) + "/" + c.Reason + ": " + c.Message; string(c.Status) == status {
 				return *c
 			}
 		}
 	}
-	t.Fatalf("%T %s: waited for %s=%s; last seen: %s", o, o.GetName(), kind, status, last)
+	t.Fatalf("%T %s: waited for Ready=%s; last seen: %s", o, o.GetName(), status, last)
 	return metav1.Condition{}
+}
+
+// allow gives a ServiceAccount all rights.
+func allow(t *testing.T, s *stage.Stage, ns, account string) {
+	t.Helper()
+	binding := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: ns + "-" + account},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: ns, Name: account}},
+	}
+	if err := s.Ensure(t.Context(), binding); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Client.Delete(context.WithoutCancel(t.Context()), binding) })
 }
