@@ -61,19 +61,20 @@ func (h *thief) ca() []byte {
 // asking are stores whose server asks for who we are, in every way that the
 // controller could say so itself. URL and CA are those of the thief.
 var asking = map[string]string{
-	"vault-own":       "vault: {server: URL, caBundle: CA, auth: {kubernetes: {mountPath: kubernetes, role: app}}}",
-	"vault-account":   "vault: {server: URL, caBundle: CA, auth: {kubernetes: {mountPath: kubernetes, role: app, serviceAccountRef: {name: app, namespace: NS}}}}",
-	"vault-jwt":       "vault: {server: URL, caBundle: CA, auth: {jwt: {path: jwt, role: app, kubernetesServiceAccountToken: {serviceAccountRef: {name: app, namespace: NS}}}}}",
-	"vault-none":      "vault: {server: URL, caBundle: CA}",
-	"openbao-account": "openBao: {server: URL, caBundle: CA, auth: {kubernetes: {mountPath: kubernetes, role: app, serviceAccountRef: {name: app, namespace: NS}}}}",
-	"kubernetes":      "kubernetes: {server: {url: URL, caBundle: CA}, auth: {serviceAccount: {name: app, namespace: NS}}}",
-	"kubernetes-none": "kubernetes: {server: {url: URL, caBundle: CA}}",
-	"webhook":         "webhook: {url: URL, caBundle: CA, result: {jsonPath: $}}",
-	"aws-account":     "aws: {service: SecretsManager, region: eu-central-1, role: 'arn:aws:iam::123456789012:role/app', auth: {jwt: {serviceAccountRef: {name: app, namespace: NS}}}}",
-	"aws-none":        "aws: {service: SecretsManager, region: eu-central-1}",
-	"gcp-federation":  "gcpsm: {projectID: team, auth: {workloadIdentityFederation: {audience: //iam.googleapis.com/p, serviceAccountRef: {name: app, namespace: NS}}}}",
-	"gcp-identity":    "gcpsm: {projectID: team, auth: {workloadIdentity: {serviceAccountRef: {name: app, namespace: NS}, clusterProjectID: team, clusterLocation: eu, clusterName: c}}}",
-	"gcp-none":        "gcpsm: {projectID: team}",
+	"vault-own":        "vault: {server: URL, caBundle: CA, auth: {kubernetes: {mountPath: kubernetes, role: app}}}",
+	"vault-account":    "vault: {server: URL, caBundle: CA, auth: {kubernetes: {mountPath: kubernetes, role: app, serviceAccountRef: {name: app, namespace: NS}}}}",
+	"vault-jwt":        "vault: {server: URL, caBundle: CA, auth: {jwt: {path: jwt, role: app, kubernetesServiceAccountToken: {serviceAccountRef: {name: app, namespace: NS}}}}}",
+	"vault-none":       "vault: {server: URL, caBundle: CA}",
+	"openbao-account":  "openBao: {server: URL, caBundle: CA, auth: {kubernetes: {mountPath: kubernetes, role: app, serviceAccountRef: {name: app, namespace: NS}}}}",
+	"kubernetes":       "kubernetes: {server: {url: URL, caBundle: CA}, auth: {serviceAccount: {name: app, namespace: NS}}}",
+	"kubernetes-other": "kubernetes: {server: {url: URL, caBundle: CA}, auth: {serviceAccount: {name: app, namespace: NS, audiences: [other]}}}",
+	"kubernetes-none":  "kubernetes: {server: {url: URL, caBundle: CA}}",
+	"webhook":          "webhook: {url: URL, caBundle: CA, result: {jsonPath: $}}",
+	"aws-account":      "aws: {service: SecretsManager, region: eu-central-1, role: 'arn:aws:iam::123456789012:role/app', auth: {jwt: {serviceAccountRef: {name: app, namespace: NS}}}}",
+	"aws-none":         "aws: {service: SecretsManager, region: eu-central-1}",
+	"gcp-federation":   "gcpsm: {projectID: team, auth: {workloadIdentityFederation: {audience: //iam.googleapis.com/p, serviceAccountRef: {name: app, namespace: NS}}}}",
+	"gcp-identity":     "gcpsm: {projectID: team, auth: {workloadIdentity: {serviceAccountRef: {name: app, namespace: NS}, clusterProjectID: team, clusterLocation: eu, clusterName: c}}}",
+	"gcp-none":         "gcpsm: {projectID: team}",
 }
 
 var jwt = regexp.MustCompile(`eyJ[\w-]+\.(eyJ[\w-]+)\.[\w-]+`)
