@@ -16,11 +16,13 @@ import (
 //	PUT /_admin/roles       role
 //	PUT /_admin/secrets     seed: a secret; a new version if it is there; without a value, only its tags
 //	PUT /_admin/parameters  seed: a parameter of type SecureString
+//	PUT /_admin/queues      queueIn: a queue of SQS, and messages for it
 func (s *server) handleAdmin(mux *http.ServeMux) {
 	mux.HandleFunc("PUT /_admin/keys", serve.JSON(s.putKey))
 	mux.HandleFunc("PUT /_admin/roles", serve.JSON(s.putRole))
 	mux.HandleFunc("PUT /_admin/secrets", serve.JSON(s.putSecret))
 	mux.HandleFunc("PUT /_admin/parameters", serve.JSON(s.putParameter))
+	mux.HandleFunc("PUT /_admin/queues", serve.JSON(s.putQueue))
 }
 
 type accessKey struct {
@@ -89,6 +91,7 @@ func (s *server) putSecret(in seed) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.tell("PutSecretValue", existing)
 	return map[string]string{"arn": existing.arn, "versionId": v.id}, nil
 }
 

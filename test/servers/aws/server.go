@@ -34,6 +34,7 @@ type region struct {
 	name       string
 	secrets    map[string]*secret    // by name
 	parameters map[string]*parameter // by name
+	queues     map[string]*[]*message
 }
 
 func newServer(keys *keySet) *server {
@@ -44,7 +45,7 @@ func newServer(keys *keySet) *server {
 func (s *server) region(name string) *region {
 	r := s.regions[name]
 	if r == nil {
-		r = &region{name: name, secrets: map[string]*secret{}, parameters: map[string]*parameter{}}
+		r = &region{name: name, secrets: map[string]*secret{}, parameters: map[string]*parameter{}, queues: map[string]*[]*message{}}
 		s.regions[name] = r
 	}
 	return r
@@ -91,6 +92,7 @@ var services = map[string]struct {
 }{
 	"secretsmanager": {"secretsmanager", secretsManager},
 	"AmazonSSM":      {"ssm", parameterStore},
+	"AmazonSQS":      {"sqs", queues},
 
 	"AmazonEC2ContainerRegistry_V20150921": {"ecr", registry},
 	"SpencerFrontendService":               {"ecr-public", publicRegistry},
@@ -136,16 +138,27 @@ func (s *server) serveJSON(r *http.Request, body []byte) (any, error) {
 	if f := s.control.Begin(r, action); f != nil {
 		return nil, faultError(f)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	who, scope, err := s.authenticate(r, body)
-	if err != nil {
-		return nil, err
+	carryOut := func() (any, error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		who, scope, err := s.authenticate(r, body)
+		if err != nil {
+			return nil, err
+		}
+		if scope.service != service.name {
+			return nil, fail("InvalidSignatureException", "Credential should be scoped to correct service: '%s'.", service.name)
+		}
+		c := &call{region: s.region(scope.region), by: who, action: action}
+		out, err := run(c, body)
+		if done, ok := out.(written); ok && err == nil {
+			c.tell(action, c.secrets[done.Name])
+		}
+		return out, err
 	}
-	if scope.service != service.name {
-		return nil, fail("InvalidSignatureException", "Credential should be scoped to correct service: '%s'.", service.name)
+	if name == receiveMessage {
+		return s.poll(r, body, carryOut)
 	}
-	return run(&call{region: s.region(scope.region), by: who, action: action}, body)
+	return carryOut()
 }
 
 func faultError(f *serve.Fault) *apiError {
