@@ -101,7 +101,10 @@ func setup(mgr ctrl.Manager, o *options) error {
 		return err
 	}
 	c, reader, metadata := mgr.GetClient(), mgr.GetAPIReader(), mgr.GetCache()
-	events := mgr.GetEventRecorderFor("lockstep") //nolint:staticcheck // SA1019: the new events API has no counterpart of the series that people's dashboards read
+	events, err := newRecorder(mgr, "lockstep")
+	if err != nil {
+		return err
+	}
 	refs := reconciler.References{AllowCrossNamespace: o.allowCrossNamespaceRefs}
 	clients := &apply.Clients{Config: mgr.GetConfig(), Mapper: mgr.GetRESTMapper()}
 	ring, sources := &sealer.Keyring{}, source.NewStore()
