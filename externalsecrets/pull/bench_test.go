@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"strings"
@@ -122,14 +123,16 @@ func (b *backend) close(err error) {
 // counter counts the requests of the controllers, but for watches, events and
 // the lists that fill the caches.
 type counter struct {
-	writes, reads atomic.Int64
-	next          http.RoundTripper
+	writes, reads, tokens atomic.Int64
+	next                  http.RoundTripper
 }
 
 // RoundTrip implements http.RoundTripper.
 func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
 	switch {
 	case strings.HasSuffix(r.URL.Path, "/events"):
+	case strings.HasSuffix(r.URL.Path, "/token"):
+		c.tokens.Add(1)
 	case r.Method != http.MethodGet:
 		c.writes.Add(1)
 	case r.URL.Query().Get("watch") == "" && strings.Contains(r.URL.Path, "/namespaces/"):
@@ -146,6 +149,7 @@ type bench struct {
 	ns       string
 	backend  *backend
 	makers   providers.Generators
+	registry providers.Registry // besides "example" and, if it is not in here, "vault"
 	puller   *pull.Controller
 	requests *counter
 	stop     func()
@@ -206,6 +210,7 @@ func (b *bench) run() {
 		b.t.Fatal(err)
 	}
 	s := &stores.Stores{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Metadata: mgr.GetCache(), Registry: providers.Registry{"example": b.backend.open, esv1.ProviderVault: b.backend.guarded}, Class: "default"}
+	maps.Copy(s.Registry, b.registry)
 	recorder := mgr.GetEventRecorderFor("lockstep")
 	b.puller = &pull.Controller{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Metadata: mgr.GetCache(), Recorder: recorder, Stores: s, Makers: b.generators(mgr, s), Namespace: b.ns}
 	for _, c := range []interface{ SetupWithManager(ctrl.Manager) error }{&stores.Controller{Client: mgr.GetClient(), Recorder: recorder, Stores: s}, b.puller} {
