@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -12,60 +11,13 @@ import (
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// kind is one that get lists.
-type kind struct {
-	schema.GroupVersionResource
-	name    string
-	cluster bool // it is in no namespace
-	// detail says what an object holds, from its content.
-	detail func(object map[string]any) string
-}
-
-// groups are what can be asked for, in the order in which they are shown.
-var groups = []struct {
-	name  string
-	kinds []kind
-}{
-	{"sources", []kind{
-		{GroupVersionResource: schema.GroupVersionResource{Group: "source.toolkit.fluxcd.io", Version: "v1", Resource: "gitrepositories"}, name: "GitRepository",
-			detail: func(o map[string]any) string { return short(text(o, "status", "artifact", "revision")) }},
-	}},
-	{"syncs", []kind{
-		{GroupVersionResource: schema.GroupVersionResource{Group: "kustomize.toolkit.fluxcd.io", Version: "v1", Resource: "kustomizations"}, name: "Kustomization",
-			detail: func(o map[string]any) string { return short(text(o, "status", "lastAppliedRevision")) }},
-	}},
-	{"secrets", []kind{
-		{GroupVersionResource: schema.GroupVersionResource{Group: "bitnami.com", Version: "v1alpha1", Resource: "sealedsecrets"}, name: "SealedSecret",
-			detail: func(o map[string]any) string {
-				n, _, _ := unstructured.NestedMap(o, "spec", "encryptedData")
-				return fmt.Sprintf("%d sealed", len(n))
-			}},
-		{GroupVersionResource: schema.GroupVersionResource{Group: "external-secrets.io", Version: "v1", Resource: "externalsecrets"}, name: "ExternalSecret",
-			detail: func(o map[string]any) string { return "from " + text(o, "spec", "secretStoreRef", "name") }},
-	}},
-	{"stores", []kind{
-		{GroupVersionResource: schema.GroupVersionResource{Group: "external-secrets.io", Version: "v1", Resource: "secretstores"}, name: "SecretStore", detail: provider},
-		{GroupVersionResource: schema.GroupVersionResource{Group: "external-secrets.io", Version: "v1", Resource: "clustersecretstores"}, name: "ClusterSecretStore", cluster: true, detail: provider},
-	}},
-}
-
-func groupNames() []string {
-	var names []string
-	for _, g := range groups {
-		names = append(names, g.name)
-	}
-	return names
-}
-
 // selection is what get was asked for.
 type selection struct {
-	groups    []string // none: all
+	names     []string // of groups and kinds; none: all
 	namespace string   // empty: all
 	failing   bool     // only what is not Ready
 }
@@ -76,29 +28,32 @@ func getCmd() *cobra.Command {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	overrides := &clientcmd.ConfigOverrides{}
 	cmd := &cobra.Command{
-		Use:       "get [" + strings.Join(groupNames(), "|") + "]...",
-		Short:     "List sources, syncs, secrets and stores with their state",
-		Example:   "  lockstep get --all-namespaces\n  lockstep get secrets --namespace production",
+		Use:   "get [GROUP|KIND]...",
+		Short: "List sources, syncs, secrets, stores and generators with their state",
+		Long: "List all that the controller serves, with its state. What is in no namespace is listed with any namespace.\n\n" +
+			"Groups and kinds: " + strings.Join(names(), ", "),
+		Example:   "  lockstep get --all-namespaces\n  lockstep get secrets --namespace production\n  lockstep get kustomizations buckets -A --failing",
 		Args:      cobra.OnlyValidArgs,
-		ValidArgs: groupNames(),
+		ValidArgs: names(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			config := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides)
 			rest, err := config.ClientConfig()
 			if err != nil {
 				return fmt.Errorf("find cluster: %w", err)
 			}
+			rest.QPS = -1 // a request a kind, and no more
 			c, err := dynamic.NewForConfig(rest)
 			if err != nil {
 				return fmt.Errorf("connect to cluster: %w", err)
 			}
-			s.groups = args
+			s.names = args
 			if s.namespace, _, err = config.Namespace(); err != nil {
 				return fmt.Errorf("find namespace: %w", err)
 			}
 			if all {
 				s.namespace = ""
 			}
-			return get(cmd.Context(), cmd.OutOrStdout(), c, s, time.Now())
+			return get(cmd.Context(), output{cmd.OutOrStdout(), cmd.ErrOrStderr()}, c, s, time.Now())
 		},
 	}
 	flags := cmd.Flags()
@@ -110,29 +65,48 @@ func getCmd() *cobra.Command {
 	return cmd
 }
 
-// get writes the table of what s selects.
-func get(ctx context.Context, out io.Writer, c dynamic.Interface, s selection, now time.Time) error {
+// output is where get writes the table to, and what there is to say about it.
+type output struct{ table, notes io.Writer }
+
+// get writes the table of what s selects. Kinds that the user may not list, or
+// that the cluster does not have, are left out; the former is said.
+func get(ctx context.Context, out output, c dynamic.Interface, s selection, now time.Time) error {
 	var rows []row
-	for _, g := range groups {
-		if len(s.groups) > 0 && !slices.Contains(s.groups, g.name) {
-			continue
+	var refused []string
+	for _, k := range s.kinds() {
+		found, err := list(ctx, c, k, s.namespace, now)
+		switch {
+		case apierrors.IsNotFound(err):
+		case apierrors.IsForbidden(err):
+			refused = append(refused, k.Resource)
+		case err != nil:
+			return fmt.Errorf("list %s: %w", k.Resource, err)
 		}
-		for _, k := range g.kinds {
-			found, err := list(ctx, c, k, s.namespace, now)
-			if err != nil {
-				return err
-			}
-			rows = append(rows, found...)
-		}
+		rows = append(rows, found...)
+	}
+	if len(refused) > 0 {
+		fmt.Fprintf(out.notes, "Left out, as you may not list them: %s.\n", strings.Join(refused, ", "))
 	}
 	if s.failing {
-		rows = slices.DeleteFunc(rows, func(r row) bool { return r.ready == "True" })
+		rows = slices.DeleteFunc(rows, func(r row) bool { return r.ready == "True" || r.ready == inert })
 	}
 	if len(rows) == 0 {
-		_, err := fmt.Fprintln(out, "Nothing found"+where(s)+".")
+		_, err := fmt.Fprintln(out.table, "Nothing found"+where(s)+".")
 		return err
 	}
-	return write(out, rows)
+	return write(out.table, rows)
+}
+
+// kinds are those that s names, in our order.
+func (s selection) kinds() (all []kind) {
+	for _, g := range groups {
+		for _, k := range g.kinds {
+			if len(s.names) == 0 || slices.Contains(s.names, g.name) || slices.Contains(s.names, k.Resource) {
+				all = append(all, k)
+			}
+		}
+	}
+	return all
 }
 
 func where(s selection) string {
@@ -148,36 +122,12 @@ func list(ctx context.Context, c dynamic.Interface, k kind, namespace string, no
 		objects = c.Resource(k.GroupVersionResource).Namespace(namespace)
 	}
 	found, err := objects.List(ctx, metav1.ListOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil, nil // the cluster does not have this kind
-	}
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", k.Resource, err)
+		return nil, err
 	}
 	rows := make([]row, 0, len(found.Items))
 	for _, o := range found.Items {
 		rows = append(rows, toRow(k, o, now))
 	}
 	return rows, nil
-}
-
-func text(o map[string]any, path ...string) string {
-	s, _, _ := unstructured.NestedString(o, path...)
-	return s
-}
-
-// short cuts the hash of a revision such as main@sha1:0123... to seven digits.
-func short(revision string) string {
-	const digits = 7
-	i := strings.LastIndexByte(revision, ':')
-	if i < 0 || len(revision)-i-1 <= digits {
-		return revision
-	}
-	return revision[:i+1+digits]
-}
-
-// provider names the service of a store.
-func provider(o map[string]any) string {
-	p, _, _ := unstructured.NestedMap(o, "spec", "provider")
-	return strings.Join(slices.Sorted(maps.Keys(p)), ", ")
 }

@@ -16,14 +16,24 @@ type row struct {
 	kind, name, ready, detail, age, message string
 }
 
+// inert is the readiness of what has none.
+const inert = "-"
+
 // maxMessage is how much of a message the table shows, in characters: about
 // what is left of a wide terminal's line.
 const maxMessage = 110
 
 func toRow(k kind, o unstructured.Unstructured, now time.Time) row {
-	r := row{kind: k.name, name: o.GetName(), detail: k.detail(o.Object), age: duration.HumanDuration(now.Sub(o.GetCreationTimestamp().Time))}
+	r := row{kind: k.name, name: o.GetName(), age: duration.HumanDuration(now.Sub(o.GetCreationTimestamp().Time))}
+	if k.detail != nil {
+		r.detail = k.detail(o.Object)
+	}
 	if ns := o.GetNamespace(); ns != "" {
 		r.name = ns + "/" + r.name
+	}
+	if k.inert {
+		r.ready = inert
+		return r
 	}
 	r.ready, r.message = state(o.Object)
 	if suspended, _, _ := unstructured.NestedBool(o.Object, "spec", "suspend"); suspended {
