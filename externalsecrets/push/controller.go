@@ -128,6 +128,10 @@ func (r *run) apply(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	none, err := unused(&ps.Spec, all)
+	if err != nil {
+		return err
+	}
 	var secrets []*metav1.PartialObjectMetadata
 	if ps.Spec.Selector.Secret != nil {
 		if secrets, err = r.source(ctx); err != nil {
@@ -153,6 +157,9 @@ func (r *run) apply(ctx context.Context) error {
 	})
 	if err != nil {
 		return err
+	}
+	for _, field := range none {
+		r.warn(field + ": none of the stores that spec.secretStoreRefs choose has these labels: nothing of this entry was pushed; label a store, or remove the entry")
 	}
 	ps.Status.RefreshTime = &metav1.Time{Time: r.now}
 	ps.Status.SyncedResourceVersion, ps.Status.Sources = version(ps), sources
@@ -211,6 +218,17 @@ func (r *run) sources(ctx context.Context, secrets []*metav1.PartialObjectMetada
 	}
 	for _, s := range all {
 		parts = append(parts, s.ref.Kind+"/"+s.ref.Name+"="+r.Stores.Version(ctx, s.ref.Kind, r.ps.Namespace, s.ref.Name))
+	}
+	for i := range r.ps.Spec.DataTo {
+		ref := r.ps.Spec.DataTo[i].StoreRef
+		if ref == nil || ref.LabelSelector == nil {
+			continue
+		}
+		for _, s := range all { // labels are in no version
+			if fits, err := chooses("", ref, s); err == nil && fits {
+				parts = append(parts, fmt.Sprintf("%d=%s/%s", i, s.ref.Kind, s.ref.Name))
+			}
+		}
 	}
 	return hash(strings.Join(parts, " "))
 }

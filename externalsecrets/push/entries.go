@@ -2,6 +2,7 @@ package push
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,6 +45,7 @@ func place(ref esv1alpha1.PushSecretRemoteRef) string {
 type storeObject struct {
 	ref    esv1.SecretStoreRef
 	labels map[string]string
+	field  string // path in the PushSecret that chose it, for errors
 }
 
 // entries are values by their place in a store.
@@ -142,13 +144,41 @@ func dataTo(field string, d *esv1alpha1.PushSecretDataTo, store storeObject, val
 	return all, nil
 }
 
+// unused refuses a dataTo for a store that is none of all, as External Secrets
+// Operator does, and returns the fields of those that choose none of all by
+// label, which it passes over without a word.
+func unused(spec *esv1alpha1.PushSecretSpec, all []storeObject) (fields []string, err error) {
+	for i := range spec.DataTo {
+		ref, field := spec.DataTo[i].StoreRef, fmt.Sprintf("spec.dataTo[%d].storeRef", i)
+		if ref == nil {
+			continue // which is refused when the entries are made
+		}
+		fits := false
+		for _, store := range all {
+			one, err := chooses(field, ref, store)
+			if err != nil {
+				return nil, err
+			}
+			fits = fits || one
+		}
+		switch {
+		case fits:
+		case ref.Name != "":
+			return nil, fmt.Errorf("%s.name: %w: spec.secretStoreRefs do not choose %s %q: add it there, or correct the name", field, providers.ErrInvalid, kindOf(ref), ref.Name)
+		case ref.LabelSelector != nil:
+			fields = append(fields, field+".labelSelector")
+		}
+	}
+	return fields, nil
+}
+
+func kindOf(ref *esv1alpha1.PushSecretStoreRef) string {
+	return cmp.Or(ref.Kind, esv1.SecretStoreKind)
+}
+
 // chooses reports whether a reference means store.
 func chooses(field string, ref *esv1alpha1.PushSecretStoreRef, store storeObject) (bool, error) {
-	kind := ref.Kind
-	if kind == "" {
-		kind = esv1.SecretStoreKind
-	}
-	if kind != store.ref.Kind {
+	if kindOf(ref) != store.ref.Kind {
 		return false, nil
 	}
 	if ref.Name != "" {

@@ -122,6 +122,9 @@ func (r *run) stores(ctx context.Context) ([]storeObject, error) {
 			return nil, err
 		}
 		for _, store := range chosen {
+			if store.field = field + ".labelSelector"; ref.Name != "" {
+				store.field = field + ".name"
+			}
 			if !slices.ContainsFunc(all, func(o storeObject) bool { return o.ref == store.ref }) {
 				all = append(all, store)
 			}
@@ -155,13 +158,10 @@ func (r *run) chosen(ctx context.Context, field string, ref *esv1alpha1.PushSecr
 // known lists the stores that a reference could mean. One that is named is
 // known even if it is not there, so that the error names it.
 func (r *run) known(ctx context.Context, ref *esv1alpha1.PushSecretStoreRef) ([]storeObject, error) {
-	kind := ref.Kind
-	if kind == "" {
-		kind = esv1.SecretStoreKind
-	}
+	kind := kindOf(ref)
 	if ref.Name != "" {
 		labels, err := r.labels(ctx, kind, ref.Name)
-		return []storeObject{{esv1.SecretStoreRef{Kind: kind, Name: ref.Name}, labels}}, err
+		return []storeObject{{ref: esv1.SecretStoreRef{Kind: kind, Name: ref.Name}, labels: labels}}, err
 	}
 	var all []storeObject
 	if kind == esv1.ClusterSecretStoreKind {
@@ -170,7 +170,7 @@ func (r *run) known(ctx context.Context, ref *esv1alpha1.PushSecretStoreRef) ([]
 			return nil, fmt.Errorf("list stores: %w", err)
 		}
 		for i := range list.Items {
-			all = append(all, storeObject{esv1.SecretStoreRef{Kind: kind, Name: list.Items[i].Name}, list.Items[i].Labels})
+			all = append(all, storeObject{ref: esv1.SecretStoreRef{Kind: kind, Name: list.Items[i].Name}, labels: list.Items[i].Labels})
 		}
 		return all, nil
 	}
@@ -179,7 +179,7 @@ func (r *run) known(ctx context.Context, ref *esv1alpha1.PushSecretStoreRef) ([]
 		return nil, fmt.Errorf("list stores: %w", err)
 	}
 	for i := range list.Items {
-		all = append(all, storeObject{esv1.SecretStoreRef{Kind: kind, Name: list.Items[i].Name}, list.Items[i].Labels})
+		all = append(all, storeObject{ref: esv1.SecretStoreRef{Kind: kind, Name: list.Items[i].Name}, labels: list.Items[i].Labels})
 	}
 	return all, nil
 }

@@ -87,7 +87,7 @@ func (r *run) jobs(ctx context.Context, all []storeObject, values map[string][]b
 			end(jobs)
 			return nil, err
 		case err != nil:
-			failed = both(failed, err)
+			failed = both(failed, fmt.Errorf("%s: %w", store.field, err))
 		default:
 			jobs = append(jobs, j)
 		}

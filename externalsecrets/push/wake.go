@@ -51,12 +51,9 @@ func (c *Controller) mine(next reconcile.Reconciler) reconcile.Func {
 	return func(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 		ps := &esv1alpha1.PushSecret{}
 		if err := c.Client.Get(ctx, req.NamespacedName, ps); err == nil {
-			for _, ref := range ps.Spec.SecretStoreRefs {
-				kind := ref.Kind
-				if kind == "" {
-					kind = esv1.SecretStoreKind
-				}
-				if ref.Name != "" && !c.Stores.Serves(ctx, kind, ps.Namespace, ref.Name) {
+			for i := range ps.Spec.SecretStoreRefs {
+				ref := &ps.Spec.SecretStoreRefs[i]
+				if ref.Name != "" && !c.Stores.Serves(ctx, kindOf(ref), ps.Namespace, ref.Name) {
 					return reconcile.Result{}, nil
 				}
 			}

@@ -3,9 +3,9 @@ package push_test
 import (
 	"context"
 	"encoding/json"
-	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -34,20 +34,24 @@ func TestWarnings(t *testing.T) {
 	b.apply("metadata: {name: push}\nspec: {secretStoreRefs: [{name: store}], selector: {secret: {name: db}}, data: [{match: {secretKey: a, remoteRef: {remoteKey: app}}}]}", &esv1alpha1.PushSecret{})
 	b.ready("push", "True/Synced/PushSecret synced successfully")
 	const want = `spec.data[0].match: "app" in SecretStore "store": metadata.place: the secret stays where it is; remove it`
-	b.eventually("an Event that warns", func() string {
+	b.warned("push", "Synced "+want)
+}
+
+// warned waits until the warnings about a PushSecret are these, each a reason
+// and a message.
+func (b *bench) warned(name string, want ...string) {
+	b.t.Helper()
+	b.eventually("Events that warn", func() string {
 		var events corev1.EventList
-		if err := b.List(t.Context(), &events, client.InNamespace(b.ns)); err != nil {
-			t.Fatal(err)
+		if err := b.List(b.t.Context(), &events, client.InNamespace(b.ns)); err != nil {
+			b.t.Fatal(err)
 		}
 		var got []string
 		for _, e := range events.Items {
-			if e.InvolvedObject.Name == "push" && e.Type == corev1.EventTypeWarning {
+			if e.InvolvedObject.Name == name && e.Type == corev1.EventTypeWarning {
 				got = append(got, e.Reason+" "+e.Message)
 			}
 		}
-		if strings.Join(got, "\n") == "Synced "+want {
-			return ""
-		}
-		return strings.Join(got, "\n") + " is not it"
+		return cmp.Diff(want, got)
 	})
 }
