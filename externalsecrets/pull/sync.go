@@ -98,7 +98,7 @@ func (r *run) outcome(err error) error {
 	var wait *reconciler.Error
 	errors.As(err, &wait)
 	if wait != nil && wait.After > 0 {
-		r.queue.Expect(client.ObjectKeyFromObject(r.es), queue.Expectation{Due: r.now.Add(wait.After), Every: wait.After, Failed: true})
+		r.queue.Expect(client.ObjectKeyFromObject(r.es), queue.Expectation{Due: r.now.Add(wait.After), Every: wait.After, Failed: true, Missing: errors.Is(err, providers.ErrNotFound)})
 	}
 	return err
 }

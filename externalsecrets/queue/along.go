@@ -1,11 +1,13 @@
 package queue
 
 import (
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/lockstep-dev/lockstep/externalsecrets/fetch"
+	"github.com/lockstep-dev/lockstep/providers"
 )
 
 // companion is an object that is read for although it has not asked yet.
@@ -19,13 +21,14 @@ type companion struct {
 // come next. They need not come in time for it: the answer waits for them.
 func (l *line) takeAlong(calls []*call) []*call {
 	room, horizons := l.room(calls)
-	return l.along(calls, horizons, room, func(*expected) bool { return true })
+	return l.along(calls, horizons, limits{room, early, func(*expected) bool { return true }})
 }
 
-// along adds up to room reads to calls, of objects that pick chooses, and notes
-// who else wants what is read anyway.
-func (l *line) along(calls []*call, horizons []time.Duration, room int, pick func(*expected) bool) []*call {
-	for _, c := range l.queue.companions(l.name, calls, horizons, limits{room, pick}) {
+// along adds reads to calls within limits, and notes who else wants what is
+// read anyway.
+func (l *line) along(calls []*call, horizons []time.Duration, limits limits) []*call {
+	room := limits.room
+	for _, c := range l.queue.companions(l.name, calls, horizons, limits) {
 		for _, p := range c.places {
 			to := l
 			if p.line != l.name {
@@ -112,10 +115,12 @@ func (q *Queue) existing(name string) *line {
 	return q.lines[name]
 }
 
-// limits are how many more reads are made, and for whom.
+// limits are how many more reads are made, by what part of an interval too
+// soon, and for whom.
 type limits struct {
-	room int
-	pick func(*expected) bool
+	room  int
+	early float64
+	pick  func(*expected) bool
 }
 
 // companions returns whom calls of a line may as well be made for, and for whom
@@ -161,6 +166,48 @@ func (q *Queue) failing(p place) (all []types.NamespacedName) {
 		}
 	}
 	return all
+}
+
+// missing returns the objects that miss a secret of a line, and what each
+// reads there. Those that read elsewhere, too, are not among them: what they
+// miss may be there.
+func (q *Queue) missing(line string) map[types.NamespacedName][]providers.Ref {
+	if q.Wake == nil {
+		return nil
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	all := map[types.NamespacedName][]providers.Ref{}
+	for object := range q.expected.lines[line] {
+		e := q.expected.objects[object]
+		if !e.Missing || e.busy || slices.ContainsFunc(e.places, func(p place) bool { return p.line != line || !p.read.Plain() }) {
+			continue
+		}
+		for _, p := range e.places {
+			all[object] = append(all[object], p.read.Ref)
+		}
+	}
+	return all
+}
+
+// appeared wakes the objects of which versions has all that they read: what
+// they missed is there.
+func (q *Queue) appeared(missing map[types.NamespacedName][]providers.Ref, versions map[providers.Ref]string) {
+	for object, refs := range missing {
+		if slices.ContainsFunc(refs, func(ref providers.Ref) bool { return versions[ref] == "" }) {
+			continue
+		}
+		q.mu.Lock()
+		e := q.expected.objects[object]
+		wake := e != nil && e.Missing && !e.busy
+		if wake {
+			e.busy = true
+		}
+		q.mu.Unlock()
+		if wake {
+			q.Wake(object, Periodic)
+		}
+	}
 }
 
 // release lets objects be taken along again that came to nothing.

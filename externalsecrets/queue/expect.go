@@ -14,6 +14,10 @@ import (
 // fill a batch.
 const early = 0.1
 
+// listEarly is the same for a list of versions. It has the answers of all
+// anyway, and whoever takes his needs no list of his own soon after.
+const listEarly = 0.25
+
 // place is a read in a line.
 type place struct {
 	line string
@@ -29,6 +33,9 @@ type Expectation struct {
 	// Failed says that the last read gave nothing: if another object gets an
 	// answer for the same, this one is woken for it at once.
 	Failed bool
+	// Missing says that it failed for want of a secret: it is woken, too, if a
+	// list of versions has all that it reads.
+	Missing bool
 	// Versions says that the object has those of all that it reads.
 	Versions bool
 }
@@ -143,16 +150,16 @@ func (e *expected) within(d time.Duration, now time.Time) bool {
 	return !e.busy && !e.Due.IsZero() && e.Due.Sub(now) <= d && !now.Before(e.From)
 }
 
-// soon reports whether it is early enough to fill a batch with an object.
-func (e *expected) soon(now time.Time) bool {
-	return e.within(time.Duration(early*float64(e.Every)), now)
+// soon reports whether an object is due within a part of its interval.
+func (e *expected) soon(part float64, now time.Time) bool {
+	return e.within(time.Duration(part*float64(e.Every)), now)
 }
 
 // same returns the objects that want the same as a call before it is asked for
 // again: each would cost a read that this one saves.
 func (x *expectations) same(p place, every time.Duration, now time.Time) (all []types.NamespacedName) {
 	for object := range x.places[p].all {
-		if e := x.objects[object]; e.soon(now) || e.within(every+every/10, now) {
+		if e := x.objects[object]; e.soon(early, now) || e.within(every+every/10, now) {
 			all = append(all, object)
 		}
 	}
@@ -164,7 +171,7 @@ func (x *expectations) same(p place, every time.Duration, now time.Time) (all []
 func (x *expectations) next(line string, sent []*call, limits limits, now time.Time) []types.NamespacedName {
 	var candidates, all []types.NamespacedName
 	for object := range x.lines[line] {
-		if e := x.objects[object]; e.soon(now) && limits.pick(e) {
+		if e := x.objects[object]; e.soon(limits.early, now) && limits.pick(e) {
 			candidates = append(candidates, object)
 		}
 	}

@@ -254,7 +254,7 @@ func (l *line) finish(calls []*call, results []fetch.Result) {
 		if results[i].At.IsZero() {
 			results[i].At = c.sent
 		}
-		if results[i].Err == nil {
+		if results[i].Err == nil && !results[i].Unchanged { // which is no news for who has failed
 			l.wantToo(c, l.queue.failing(place{l.name, c.read}))
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/lockstep-dev/lockstep/externalsecrets/fetch"
 	"github.com/lockstep-dev/lockstep/providers"
 )
@@ -49,8 +51,9 @@ func (l *line) look(ctx context.Context, reader providers.Reader, calls []*call)
 		return false
 	}
 	calls = l.gather(calls, late)
+	missing := l.queue.missing(l.name)
 	asked := time.Now() //nolint:forbidigo // a line has the process's clock; tests have that of synctest
-	versions, held, err := l.versions(ctx, lister, calls, pages)
+	versions, held, err := l.versions(ctx, lister, refsOf(calls, missing), pages)
 	l.learn(held, late, err)
 	var known []*call
 	var results []fetch.Result
@@ -63,7 +66,22 @@ func (l *line) look(ctx context.Context, reader providers.Reader, calls []*call)
 		}
 	}
 	l.finish(known, results)
+	if err == nil {
+		l.queue.appeared(missing, versions)
+	}
 	return true
+}
+
+// refsOf are those that a list is looked through for.
+func refsOf(calls []*call, missing map[types.NamespacedName][]providers.Ref) []providers.Ref {
+	refs := make([]providers.Ref, 0, len(calls))
+	for _, c := range calls {
+		refs = append(refs, c.read.Ref)
+	}
+	for _, more := range missing {
+		refs = append(refs, more...)
+	}
+	return refs
 }
 
 // worth is how many pages to look at in place of reading calls and what else
@@ -82,7 +100,7 @@ func (l *line) worth(of providers.Listing, calls []*call) int {
 		return 0
 	}
 	l.queue.mu.Lock()
-	n += len(l.queue.expected.next(l.name, calls, limits{atMost, listed(of.Late)}, now))
+	n += len(l.queue.expected.next(l.name, calls, limits{atMost, listEarly, listed(of.Late)}, now))
 	l.queue.mu.Unlock()
 	return fetch.ListPages(n, size, held)
 }
@@ -123,7 +141,7 @@ func (l *line) gather(calls []*call, late time.Duration) (all []*call) {
 		}
 	}
 	_, horizons := l.room(all)
-	return l.along(all, horizons, atMost, listed(late))
+	return l.along(all, horizons, limits{atMost, listEarly, listed(late)})
 }
 
 // again puts a call back in line that was not answered.
@@ -136,11 +154,7 @@ func (l *line) again(c *call) {
 }
 
 // versions lists the store, pages at most.
-func (l *line) versions(ctx context.Context, lister providers.VersionLister, calls []*call, pages int) (all map[providers.Ref]string, held int, err error) {
-	refs := make([]providers.Ref, len(calls))
-	for i, c := range calls {
-		refs[i] = c.read.Ref
-	}
+func (l *line) versions(ctx context.Context, lister providers.VersionLister, refs []providers.Ref, pages int) (all map[providers.Ref]string, held int, err error) {
 	all = map[providers.Ref]string{}
 	for page := ""; ; {
 		if held == pages {

@@ -3,12 +3,14 @@ package queue_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/lockstep-dev/lockstep/externalsecrets/fetch"
@@ -49,6 +51,7 @@ type catalogue struct {
 	reads   map[string]int // by path
 	lists   int
 	denied  bool
+	gone    map[string]bool // paths of secrets that are not there
 }
 
 // ReadAll implements providers.BatchReader.
@@ -59,6 +62,9 @@ func (s *catalogue) ReadAll(ctx context.Context, refs []providers.Ref) []provide
 	for i, ref := range refs {
 		results[i].Version = "v" + strconv.Itoa(s.version[ref.Path])
 		s.reads[ref.Path]++
+		if s.gone[ref.Path] {
+			results[i] = providers.Result{Err: providers.ErrNotFound}
+		}
 	}
 	return results
 }
@@ -83,7 +89,7 @@ func (s *catalogue) Versions(ctx context.Context, page string, refs []providers.
 	n, _ := strconv.Atoi(page)
 	versions := map[providers.Ref]string{}
 	for _, ref := range refs {
-		if i, _ := strconv.Atoi(ref.Path); i/100 == n {
+		if i, _ := strconv.Atoi(ref.Path); i/100 == n && !s.gone[ref.Path] {
 			versions[ref] = "v" + strconv.Itoa(s.version[ref.Path])
 		}
 	}
@@ -107,7 +113,12 @@ func thousand(t *testing.T, s *catalogue, every time.Duration) *client {
 	end := time.Now().Add(8 * every)
 	c.q.Wake = func(o types.NamespacedName, lane queue.Lane) {
 		var i int
-		_, _ = fmt.Sscan(o.Name, &i)
+		if _, _ = fmt.Sscan(o.Name, &i); i >= 1000 { // no one of them
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.woken = append(c.woken, i)
+			return
+		}
 		c.ask(t.Context(), i, lane, end)
 	}
 	for i := range 1000 {
@@ -128,8 +139,8 @@ func TestVersionsInPlaceOfReads(t *testing.T) {
 		most      int // requests per interval
 		lists     int // that must or must not be among those of two intervals
 	}{
-		"all that the store holds":                             {&catalogue{late: late}, time.Hour, 15, 20},
-		"with as many others":                                  {&catalogue{late: late, others: 1000}, time.Hour, 30, 40},
+		"all that the store holds":                             {&catalogue{late: late}, time.Hour, 11, 20},
+		"with as many others":                                  {&catalogue{late: late, others: 1000}, time.Hour, 21, 40},
 		"with too many others":                                 {&catalogue{late: late, others: 100_000}, time.Hour, 75, 25},
 		"an interval that is too short for how late a list is": {&catalogue{late: late}, 10 * time.Minute, 55, 0},
 		"without the right to list":                            {&catalogue{late: late, denied: true}, time.Hour, 55, 2},
@@ -195,5 +206,48 @@ func TestListIsNoAnswerForWhoMustKnow(t *testing.T) {
 				t.Errorf("lane %d: got unchanged %v, %v, %v, want the value", request.Lane, got.Unchanged, got.Err, err)
 			}
 		}
+	})
+}
+
+// TestMissingSecretIsListed has objects that miss secrets which nobody else
+// reads: a list that is made for others finds one, and wakes those who have all
+// that they need, once.
+func TestMissingSecretIsListed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &catalogue{late: 5 * time.Minute, others: 100, gone: map[string]bool{"1050": true, "1051": true}}
+		c := thousand(t, s, time.Hour)
+		find := fetch.Read{Store: read("s", "").Store, Find: `{"path":"x"}`} // which says nothing of what is in a list
+		all := map[int][]fetch.Read{
+			5000: {read("s", "1050")}, 5001: {read("s", "1050"), read("s", "5")},
+			5002: {read("s", "1050"), read("s", "1051")}, 5003: {read("s", "5"), read("s", "1051")}, 5004: {read("s", "5"), find},
+		}
+		for i, reads := range all {
+			if _, err := c.q.Read(t.Context(), queue.Request{Object: object(i), Reads: reads}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range all {
+			c.q.Expect(object(i), queue.Expectation{Due: time.Now().Add(24 * time.Hour), Every: time.Hour, Failed: true, Missing: true})
+		}
+		woken := func(when string, want ...int) {
+			t.Helper()
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			slices.Sort(c.woken)
+			if diff := cmp.Diff(want, c.woken); diff != "" {
+				t.Errorf("%s: who is woken (-want +got):\n%s", when, diff)
+			}
+		}
+		_, before, _ := s.counts("")
+		time.Sleep(2 * time.Hour)
+		if _, lists, _ := s.counts(""); lists < before+20 {
+			t.Fatalf("%d pages of lists in two intervals, want 22", lists-before)
+		}
+		woken("as long as it is missing")
+		s.mu.Lock()
+		delete(s.gone, "1050")
+		s.mu.Unlock()
+		time.Sleep(2 * time.Hour)
+		woken("when it is there", 5000, 5001)
 	})
 }

@@ -147,6 +147,8 @@ type client struct {
 	busy map[int]bool
 	due  map[int]time.Time
 	have map[int]string // versions; nil if the objects do not keep them
+
+	woken []int // of others
 }
 
 // ask submits the read of an object, and, as long as until is not over, does
