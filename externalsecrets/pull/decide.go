@@ -3,6 +3,7 @@ package pull
 import (
 	"crypto/sha3"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"time"
@@ -113,21 +114,26 @@ func next(es *esv1.ExternalSecret, m *memory) time.Time {
 // nothing new: ten intervals, and an hour at most.
 func coarse(every time.Duration) time.Duration { return min(10*every, time.Hour) }
 
-// drifted reports whether the target is not as it was last written.
+// drifted reports whether the target is to be put right although the store is
+// not to be read. An orphan is looked at when it is read next, as the peer does.
 func drifted(es *esv1.ExternalSecret, m *memory, live *metav1.PartialObjectMetadata, now time.Time) bool {
-	written := es.Status.Target
+	return policy(es) != esv1.CreateOrphan && differs(es, m, live, now)
+}
+
+// differs reports whether the target is not as it was last written.
+func differs(es *esv1.ExternalSecret, m *memory, live *metav1.PartialObjectMetadata, now time.Time) bool {
+	written, settled := es.Status.Target, now.Sub(m.wrote) > lag
 	switch {
 	case written == nil: // nothing was to be written: None, or deleted, or no values
 		return false
-	case policy(es) == esv1.CreateOrphan: // looked at when it is read next, as the peer does
-		return false
-	case live == nil, live.UID != written.UID:
-		return m.seen == written.UID || now.Sub(m.wrote) > lag
+	case live == nil:
+		return m.seen == written.UID || settled
 	case live.ResourceVersion == written.ResourceVersion:
 		return false
 	default:
 		order, err := resourceversion.CompareResourceVersion(live.ResourceVersion, written.ResourceVersion)
-		return err != nil || order > 0 // an older one is a cache that lags behind
+		// An older one is a cache that lags behind.
+		return err != nil || order > 0 || live.UID != written.UID && settled
 	}
 }
 
@@ -151,7 +157,7 @@ func (c *Controller) every(es *esv1.ExternalSecret) time.Duration {
 			at = now
 		}
 		if at = m.windows.first(at); !at.IsZero() {
-			expected = queue.Expectation{Due: at, Every: interval(es), Versions: m.versions != nil}
+			expected = queue.Expectation{Due: at, Every: interval(es), Versions: m.versions}
 			if m.windows != nil {
 				expected.From = at
 			}
@@ -183,6 +189,20 @@ func deletion(es *esv1.ExternalSecret) esv1.DeletionPolicy {
 		return esv1.DeletionRetain
 	}
 	return es.Spec.Target.DeletionPolicy
+}
+
+// fits refuses policies that contradict each other. The schema does, too, but
+// not that of an older version, or of External Secrets Operator.
+func fits(es *esv1.ExternalSecret) error {
+	created, deleted := policy(es), deletion(es)
+	switch {
+	case deleted == esv1.DeletionDelete && created != esv1.CreateOwner && created != esv1.CreateOrphan:
+		return fmt.Errorf("spec.target.deletionPolicy: Delete would delete a Secret of someone else with creationPolicy %s: set creationPolicy: Owner, or another deletionPolicy", created)
+	case deleted == esv1.DeletionMerge && created == esv1.CreateNone:
+		return errors.New("spec.target.deletionPolicy: Merge has nothing to work on with creationPolicy None: remove one of the two")
+	default:
+		return nil
+	}
 }
 
 func targetName(es *esv1.ExternalSecret) string {

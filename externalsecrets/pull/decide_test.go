@@ -1,6 +1,8 @@
 package pull
 
 import (
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -9,6 +11,7 @@ import (
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	"github.com/lockstep-dev/lockstep/externalsecrets/template"
+	"github.com/lockstep-dev/lockstep/reconciler"
 )
 
 func TestDecide(t *testing.T) {
@@ -66,6 +69,8 @@ func TestDecide(t *testing.T) {
 		"EditedNoMemory":  {"Or, after a restart, by a read.", func(s *situation) { s.live = seen("u", "11"); s.m = &memory{} }, refresh},
 		"Gone":            {"So is a delete.", func(s *situation) { s.live = nil }, repair},
 		"Replaced":        {"So is another Secret of that name.", func(s *situation) { s.live = seen("v", "12") }, repair},
+		"ReplacedAtOnce":  {"Even if that was just after our write, and the cache never showed ours.", func(s *situation) { s.live, s.m.seen, s.m.wrote = seen("v", "12"), "v", now.Add(-time.Second) }, repair},
+		"CacheFarBehind":  {"One of before our write, which is gone by now.", func(s *situation) { s.live, s.m.seen, s.m.wrote = seen("v", "8"), "v", now.Add(-time.Second) }, nothing},
 		"CacheBehind":     {"An older version is our own write that the cache has not seen.", func(s *situation) { s.live = seen("u", "9") }, nothing},
 		"CacheEmpty":      {"So is a Secret that was just made.", func(s *situation) { s.live, s.m.seen, s.m.wrote = nil, "", now.Add(-time.Second) }, nothing},
 		"Orphan":          {"An orphan is left alone until it is due.", func(s *situation) { s.live, s.es.Spec.Target.CreationPolicy = nil, esv1.CreateOrphan }, nothing},
@@ -87,6 +92,33 @@ func TestDecide(t *testing.T) {
 				t.Errorf("%s\ndecide: got %d, want %d", tc.reason, got, tc.want)
 			}
 		})
+	}
+}
+
+// TestPoliciesThatContradict has an API server that takes them, as that of
+// External Secrets Operator does without its webhook.
+func TestPoliciesThatContradict(t *testing.T) {
+	for created, refused := range map[esv1.CreationPolicy]string{
+		"": "", esv1.CreateOwner: "", esv1.CreateOrphan: "", esv1.CreateMerge: "Delete", esv1.CreateOrMerge: "Delete", esv1.CreateNone: "Delete Merge",
+	} {
+		for _, deleted := range []esv1.DeletionPolicy{"", esv1.DeletionRetain, esv1.DeletionMerge, esv1.DeletionDelete} {
+			es := &esv1.ExternalSecret{}
+			es.Spec.Data = []esv1.ExternalSecretData{{SecretKey: "a", RemoteRef: esv1.RemoteRef{Key: "a"}}}
+			es.Spec.SecretStoreRef.Name = "store"
+			es.Spec.Target.CreationPolicy, es.Spec.Target.DeletionPolicy = created, deleted
+			want := deleted != "" && strings.Contains(refused, string(deleted))
+			err := fits(es)
+			if (err != nil) != want {
+				t.Errorf("%q and %q: got %v, want an error: %t", created, deleted, err, want)
+			}
+			if !want {
+				continue
+			}
+			var told *reconciler.Error
+			if err := (&Controller{}).apply(t.Context(), es); !errors.As(err, &told) || told.Reason != esv1.ReasonSecretSyncedError || !strings.HasPrefix(err.Error(), "spec.target.deletionPolicy: "+string(deleted)) {
+				t.Errorf("%q and %q: got %v, want Ready=False that names the field", created, deleted, err)
+			}
+		}
 	}
 }
 

@@ -49,6 +49,9 @@ func (c *Controller) apply(ctx context.Context, es *esv1.ExternalSecret) error {
 	if err := template.Check(es.Spec.Target.Template); err != nil {
 		return reconciler.Final(esv1.ReasonSecretSyncedError, err)
 	}
+	if err := fits(es); err != nil {
+		return reconciler.Final(esv1.ReasonSecretSyncedError, err)
+	}
 	windows, err := newWindows(es.Spec.SyncWindows)
 	if err != nil {
 		return reconciler.Final(esv1.ReasonSecretSyncedError, err)

@@ -105,7 +105,7 @@ func (r *run) asWritten(name, fingerprint string) bool {
 	if t == nil || t.Name != name || t.Fingerprint != fingerprint {
 		return false
 	}
-	return r.live != nil && r.live.ResourceVersion == t.ResourceVersion || r.now.Sub(r.memory.wrote) <= lag && !drifted(r.es, r.memory, r.live, r.now)
+	return r.live != nil && r.live.ResourceVersion == t.ResourceVersion || r.now.Sub(r.memory.wrote) <= lag && !differs(r.es, r.memory, r.live, r.now)
 }
 
 // mayWrite refuses targets that are someone else's, and says what is missing.

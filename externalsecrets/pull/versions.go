@@ -21,7 +21,7 @@ func (r *run) have(lane queue.Lane) map[fetch.Read]string {
 	switch {
 	case lane != queue.Periodic, r.hinted, len(m.versions) != len(stored), len(stored) != len(r.plan.Reads), r.now.Sub(m.valued) > trusted:
 		return nil
-	case m.desired == nil, m.synced != syncedVersion(r.es), m.stores != r.stores, !ready(r.es), drifted(r.es, m, r.live, r.now):
+	case m.desired == nil, m.synced != syncedVersion(r.es), m.stores != r.stores, !ready(r.es), differs(r.es, m, r.live, r.now):
 		return nil
 	}
 	have := make(map[fetch.Read]string, len(stored))
@@ -60,7 +60,7 @@ func (r *run) unchanged(ctx context.Context, results map[fetch.Read]fetch.Result
 			return r.refresh(ctx)
 		}
 	}
-	if drifted(r.es, r.memory, r.live, r.now) {
+	if differs(r.es, r.memory, r.live, r.now) {
 		if err := r.write(ctx); err != nil {
 			return err
 		}

@@ -60,6 +60,7 @@ func TestVersionsOnlyWhereTheyTellAll(t *testing.T) {
 		"the store is another":             {lane: queue.Periodic, change: func(r *run) { r.stores = "t" }},
 		"the last read failed":             {lane: queue.Periodic, change: func(r *run) { r.es.Status.Conditions[0].Status = "False" }},
 		"the Secret is not as it was":      {lane: queue.Periodic, change: func(r *run) { r.live.ResourceVersion = "11" }},
+		"an orphan is not as it was":       {lane: queue.Periodic, spec: func(s *esv1.ExternalSecretSpec) { s.Target.CreationPolicy = esv1.CreateOrphan }, change: func(r *run) { r.live = nil }},
 		"nothing is remembered":            {lane: queue.Periodic, change: func(r *run) { r.memory.desired = nil }},
 		"the values were read a day ago":   {lane: queue.Periodic, change: func(r *run) { r.memory.valued = r.now.Add(-25 * time.Hour) }},
 		"the values were read an hour ago": {lane: queue.Periodic, change: func(r *run) { r.memory.valued = r.now.Add(-time.Hour) }, want: true},

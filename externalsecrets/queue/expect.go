@@ -36,8 +36,9 @@ type Expectation struct {
 	// Missing says that it failed for want of a secret: it is woken, too, if a
 	// list of versions has all that it reads.
 	Missing bool
-	// Versions says that the object has those of all that it reads.
-	Versions bool
+	// Versions are those that the object has, of all Reads of its last Submit in
+	// their order; nil if it does not know them all. They must not change.
+	Versions []string
 }
 
 // expected is an object that reads.
@@ -143,6 +144,13 @@ func take[K comparable](m map[K]map[types.NamespacedName]bool, key K, object typ
 	if delete(m[key], object); len(m[key]) == 0 {
 		delete(m, key)
 	}
+}
+
+// outdated reports whether an object has another version of what is at a
+// place, or none.
+func (e *expected) outdated(p place, version string) bool {
+	i := slices.Index(e.places, p)
+	return i < 0 || len(e.Versions) != len(e.places) || e.Versions[i] != version
 }
 
 // within reports whether an object may be read now that is due within d.

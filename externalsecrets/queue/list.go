@@ -55,21 +55,58 @@ func (l *line) look(ctx context.Context, reader providers.Reader, calls []*call)
 	asked := time.Now() //nolint:forbidigo // a line has the process's clock; tests have that of synctest
 	versions, held, err := l.versions(ctx, lister, refsOf(calls, missing), pages)
 	l.learn(held, late, err)
-	var known []*call
+	if err != nil {
+		calls, versions = l.abandon(calls), nil
+	}
+	known, rest := l.sort(calls, versions)
 	var results []fetch.Result
+	for _, c := range known {
+		results = append(results, fetch.Result{Version: versions[c.read.Ref], Unchanged: true, At: asked.Add(-late)})
+	}
+	l.again(rest)
+	l.finish(known, results)
+	l.queue.appeared(missing, versions)
+	return true
+}
+
+// abandon lets go of calls that nobody has asked for yet, and returns the rest:
+// a list that failed is no reason to read too soon.
+func (l *line) abandon(calls []*call) (rest []*call) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, c := range calls {
-		if version := versions[c.read.Ref]; err == nil && version != "" {
-			known = append(known, c)
-			results = append(results, fetch.Result{Version: version, Unchanged: true, At: asked.Add(-late)})
+		if len(c.jobs)+len(c.next) > 0 {
+			rest = append(rest, c)
+			continue
+		}
+		delete(l.calls, c.read)
+		l.queue.release(c.wanted)
+	}
+	return rest
+}
+
+// sort tells the calls that versions answers from those that are to be read
+// still: it does not have them, or an object that will come for one has another
+// version. Those who have asked are told by unlike.
+func (l *line) sort(calls []*call, versions map[providers.Ref]string) (known, rest []*call) {
+	l.queue.mu.Lock()
+	defer l.queue.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range calls {
+		version := versions[c.read.Ref]
+		changed := version == ""
+		for object := range c.wanted {
+			e := l.queue.expected.objects[object]
+			changed = changed || e != nil && e.outdated(place{l.name, c.read}, version)
+		}
+		if changed {
+			rest = append(rest, c)
 		} else {
-			l.again(c)
+			known = append(known, c)
 		}
 	}
-	l.finish(known, results)
-	if err == nil {
-		l.queue.appeared(missing, versions)
-	}
-	return true
+	return known, rest
 }
 
 // refsOf are those that a list is looked through for.
@@ -115,7 +152,7 @@ func (c *call) listable(late time.Duration) bool {
 
 // listed picks those that have versions to compare, and time.
 func listed(late time.Duration) func(*expected) bool {
-	return func(e *expected) bool { return e.Versions && e.Every >= listPart*late }
+	return func(e *expected) bool { return len(e.Versions) > 0 && e.Every >= listPart*late }
 }
 
 // gather adds to calls what else a list may answer. Those that it may not go
@@ -129,28 +166,30 @@ func (l *line) gather(calls []*call, late time.Duration) (all []*call) {
 		all = append(all, c.send())
 		return true
 	})
-	l.mu.Unlock()
+	var rest []*call
 	for _, c := range calls {
-		l.mu.Lock()
-		fits := c.listable(late)
-		l.mu.Unlock()
-		if fits {
+		if c.listable(late) {
 			all = append(all, c)
 		} else {
-			l.again(c)
+			rest = append(rest, c)
 		}
 	}
+	l.mu.Unlock()
+	l.again(rest)
 	_, horizons := l.room(all)
 	return l.along(all, horizons, limits{atMost, listEarly, listed(late)})
 }
 
-// again puts a call back in line that was not answered.
-func (l *line) again(c *call) {
+// again puts calls back in line that were not answered: all at once, or a
+// worker would take the first of them by itself.
+func (l *line) again(calls []*call) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	lane := min(c.lane, c.urgent)
-	l.enqueue(&call{read: c.read, lane: lane, jobs: slices.Concat(c.jobs, c.next), wanted: c.wanted})
-	l.openWindow(lane)
+	for _, c := range calls {
+		lane := min(c.lane, c.urgent)
+		l.enqueue(&call{read: c.read, lane: lane, jobs: slices.Concat(c.jobs, c.next), wanted: c.wanted})
+		l.openWindow(lane)
+	}
 }
 
 // versions lists the store, pages at most.

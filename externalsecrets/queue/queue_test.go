@@ -190,7 +190,7 @@ func (c *client) askAt(ctx context.Context, i int, lane queue.Lane, until, due t
 			return
 		}
 		c.due[i] = due
-		c.q.Expect(object(i), queue.Expectation{Due: due, Every: c.every, Versions: c.have[i] != ""})
+		c.q.Expect(object(i), queue.Expectation{Due: due, Every: c.every, Versions: c.versions(i)})
 		time.AfterFunc(time.Until(due), func() {
 			c.askAt(ctx, i, queue.Periodic, until, due)
 		})
