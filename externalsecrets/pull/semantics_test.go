@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -257,14 +258,36 @@ func TestColumnsAndFields(t *testing.T) {
 	b.backend.set("db", "value")
 	b.external("app", "target: {name: elsewhere}\nrefreshInterval: 2h"+oneKey)
 	b.external("other", "target: {}"+oneKey)
+	b.whole("cluster", "secretStoreRef: {kind: ClusterSecretStore, name: "+b.ns+"}"+oneKey)
 	b.ready("app", "True")
-	for field, value := range map[string]string{"spec.secretStoreRef.name": "store", "spec.target.name": "elsewhere", "spec.refreshInterval": "2h0m0s"} {
-		var list esv1.ExternalSecretList
-		if err := b.List(t.Context(), &list, client.InNamespace(b.ns), client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector(field, value)}); err != nil {
+	for selector, want := range map[string]string{
+		"spec.secretStoreRef.name=store":                                "app other",
+		"spec.secretStoreRef.kind=ClusterSecretStore":                   "cluster",
+		"spec.secretStoreRef.kind=":                                     "app other",
+		"spec.secretStoreRef.kind!=ClusterSecretStore":                  "app other",
+		"spec.target.name=elsewhere":                                    "app",
+		"spec.refreshInterval=2h0m0s":                                   "app",
+		"spec.secretStoreRef.name=store,spec.target.name!=elsewhere":    "other",
+		"metadata.name=app,spec.secretStoreRef.kind=ClusterSecretStore": "",
+	} {
+		chosen, err := fields.ParseSelector(selector)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if want := 1 + strings.Count(field, "secretStoreRef"); len(list.Items) != want {
-			t.Errorf("%s=%s selects %d objects, want %d", field, value, len(list.Items), want)
+		for _, version := range []string{"v1", "v1beta1"} {
+			list := &metav1.PartialObjectMetadataList{}
+			list.SetGroupVersionKind(schema.GroupVersionKind{Group: esv1.GroupVersion.Group, Version: version, Kind: "ExternalSecretList"})
+			if err := b.List(t.Context(), list, client.InNamespace(b.ns), client.MatchingFieldsSelector{Selector: chosen}); err != nil {
+				t.Fatal(err)
+			}
+			var names []string
+			for i := range list.Items {
+				names = append(names, list.Items[i].Name)
+			}
+			slices.Sort(names)
+			if got := strings.Join(names, " "); got != want {
+				t.Errorf("%s: %s selects %q, want %q", version, selector, got, want)
+			}
 		}
 	}
 	for resource, want := range map[string]string{
