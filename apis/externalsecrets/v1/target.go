@@ -5,7 +5,7 @@ import (
 )
 
 // Target is the Secret that an ExternalSecret writes.
-// +kubebuilder:validation:XValidation:rule="!(has(self.deletionPolicy) && self.deletionPolicy == 'Delete' && has(self.creationPolicy) && self.creationPolicy in ['Merge', 'CreateOrMerge', 'None'])",message="deletionPolicy Delete needs a Secret of its own: set creationPolicy to Owner or Orphan"
+// +kubebuilder:validation:XValidation:rule="!(has(self.deletionPolicy) && self.deletionPolicy == 'Delete' && has(self.creationPolicy) && self.creationPolicy in ['Merge', 'CreateOrMerge', 'None'])",message="deletionPolicy Delete needs a Secret of its own: set creationPolicy to Owner"
 // +kubebuilder:validation:XValidation:rule="!(has(self.deletionPolicy) && self.deletionPolicy == 'Merge' && has(self.creationPolicy) && self.creationPolicy == 'None')",message="deletionPolicy Merge has nothing to work on with creationPolicy None"
 type Target struct {
 	// name of the Secret. Empty: that of the ExternalSecret.
