@@ -65,9 +65,9 @@ type attempt struct {
 // refused reports whether the reference must not work.
 func (a *attempt) refused() bool {
 	always := a.leaf == reflect.TypeFor[esv1.GeneratorRef]() && strings.Contains(a.String(), "data[0]") // data has no generators
-	// A set of values is for those stores among secretStoreRefs that it fits:
-	// for none then.
-	among := strings.Contains(a.String(), "dataTo[0].storeRef")
+	// A set of values is for those stores among secretStoreRefs that its labels
+	// fit: for none then. One that is named must be among them.
+	among := strings.Contains(a.String(), "dataTo[0].storeRef") && a.way != "Name"
 	return always || a.name == "theirs" && !among
 }
 
