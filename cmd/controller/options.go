@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/lockstep-dev/lockstep/externalsecrets/stores"
+	"github.com/lockstep-dev/lockstep/reconciler/apply"
 	"github.com/lockstep-dev/lockstep/reconciler/source"
 )
 
@@ -107,6 +108,7 @@ func (o *options) manager(namespaces map[string]cache.Config) ctrl.Options {
 	grace := shutdown
 	return ctrl.Options{
 		Scheme:                        newScheme(),
+		MapperProvider:                apply.NewMapper,
 		HealthProbeBindAddress:        o.healthAddr,
 		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddr},
 		LeaderElection:                o.leaderElect,

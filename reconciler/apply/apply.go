@@ -49,7 +49,7 @@ func (c *Client) Apply(ctx context.Context, o *unstructured.Unstructured, how Op
 	}
 	a := &application{Client: c, o: o, how: how, path: absPath(resource, o.GetNamespace(), o.GetName()), kind: gvk.GroupKind()}
 	out, err := a.run(ctx)
-	return out, explain(gvk.GroupKind(), err)
+	return out, explain(gvk.GroupKind(), c.current(gvk.GroupKind(), gvk.Version, err))
 }
 
 // application is one object on its way to the API server.
@@ -78,7 +78,7 @@ func (a *application) run(ctx context.Context) (Outcome, error) {
 // look applies with regard to what is there.
 func (a *application) look(ctx context.Context) (Outcome, error) {
 	live, err := a.get(ctx)
-	if apierrors.IsNotFound(err) {
+	if apierrors.IsNotFound(err) && !unserved(err) {
 		live, err = a.patch(ctx, a.o, true)
 		return a.done(ctx, live, err)
 	}

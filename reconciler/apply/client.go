@@ -18,7 +18,6 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
-	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 )
 
 // FieldManager owns the fields that are applied. It is Flux's, so that a
@@ -42,7 +41,7 @@ func (a Account) username() string { return "system:serviceaccount:" + a.Namespa
 // Clients makes one Client per Account, and keeps it.
 type Clients struct {
 	Config *rest.Config
-	Mapper meta.RESTMapper
+	Mapper meta.RESTMapper // of NewMapper
 
 	mu       sync.Mutex
 	clients  map[Account]*Client
@@ -66,7 +65,7 @@ func (c *Clients) Connect(id string, config *rest.Config) error {
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	mapper, err := apiutil.NewDynamicRESTMapper(config, client)
+	mapper, err := NewMapper(config, client)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
@@ -144,11 +143,12 @@ type Client struct {
 	mapper meta.RESTMapper
 }
 
-// Resource returns where a kind is served and whether it lives in namespaces.
+// Resource returns where a kind is served, in a version or (empty) in the one
+// that the cluster prefers, and whether it lives in namespaces.
 func (c *Client) Resource(gk schema.GroupKind, version string) (schema.GroupVersionResource, bool, error) {
 	m, err := c.mapper.RESTMapping(gk, version)
 	if meta.IsNoMatchError(err) {
-		return schema.GroupVersionResource{}, false, fmt.Errorf("%w: apply its CustomResourceDefinition first, or correct apiVersion and kind (%s, version %s)", ErrNoKind, gk, version)
+		return schema.GroupVersionResource{}, false, noKind(gk, version)
 	}
 	if err != nil {
 		return schema.GroupVersionResource{}, false, fmt.Errorf("%w: find kind %s: %w", ErrUnserved, gk, err)
@@ -156,20 +156,46 @@ func (c *Client) Resource(gk schema.GroupKind, version string) (schema.GroupVers
 	return m.Resource, m.Scope.Name() == meta.RESTScopeNameNamespace, nil
 }
 
+func noKind(gk schema.GroupKind, version string) error {
+	return fmt.Errorf("%w: apply its CustomResourceDefinition first, or correct apiVersion and kind (%s, version %s)", ErrNoKind, gk, version)
+}
+
+// current makes of a 404 for a place that is served no longer what it means,
+// and has the mapper learn anew.
+func (c *Client) current(gk schema.GroupKind, version string, err error) error {
+	if !unserved(err) {
+		return err
+	}
+	meta.MaybeResetRESTMapper(c.mapper)
+	return noKind(gk, version)
+}
+
 // Delete removes an object that owned says is still ours, and only the very
 // one that was looked at. It reports whether there was something to delete, which may
-// take its time to go.
+// take its time to go. An object whose version is served no longer is deleted
+// in another: only a kind that the cluster does not serve at all took its
+// objects along.
 func (c *Client) Delete(ctx context.Context, id object.ObjMetadata, version string, owned func(metav1.Object) bool) (bool, error) {
-	resource, _, err := c.Resource(id.GroupKind, version)
-	if errors.Is(err, ErrNoKind) {
-		return false, nil // its kind is gone, and the object with it
+	deleted, err := c.delete(ctx, id, version, owned)
+	if !errors.Is(err, ErrNoKind) {
+		return deleted, err
 	}
+	meta.MaybeResetRESTMapper(c.mapper)
+	deleted, err = c.delete(ctx, id, "", owned)
+	if errors.Is(err, ErrNoKind) {
+		return false, nil
+	}
+	return deleted, err
+}
+
+func (c *Client) delete(ctx context.Context, id object.ObjMetadata, version string, owned func(metav1.Object) bool) (bool, error) {
+	resource, _, err := c.Resource(id.GroupKind, version)
 	if err != nil {
 		return false, err
 	}
 	objects := c.slim.Resource(resource).Namespace(id.Namespace)
 	live, err := objects.Get(ctx, id.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
+	if err = c.current(id.GroupKind, version, err); apierrors.IsNotFound(err) {
 		return false, nil
 	}
 	if err != nil {
@@ -199,7 +225,7 @@ func (c *Client) Exists(ctx context.Context, id object.ObjMetadata, version stri
 		return false, err
 	}
 	_, err = c.slim.Resource(resource).Namespace(id.Namespace).Get(ctx, id.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
+	if err = c.current(id.GroupKind, version, err); apierrors.IsNotFound(err) {
 		return false, nil
 	}
 	return err == nil, err
