@@ -24,6 +24,7 @@ type readOnly struct {
 	overlay map[string][]byte // files that stand in for those of the tree, by name within it
 	seen    Reads
 	refused error // the first file that must not be built with
+	schemas bool  // files may bring schemas of their own: no other build runs
 
 	opener         Opener            // nil opens nothing
 	opened         map[string][]byte // what it made of files
@@ -95,7 +96,7 @@ func (r *readOnly) ReadFile(p string) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if err := refuseRemote(n, data); err != nil {
+	if err := refuse(n, data, r.schemas); err != nil {
 		// kustomize takes an error here for "no such file" and goes on.
 		r.refused = cmp.Or(r.refused, err)
 		return nil, err

@@ -23,8 +23,9 @@ var pathFields = []string{
 	"patchesStrategicMerge", "path", "paths", "files", "file", "envs", "env", "valuesFile", "additionalValuesFiles", "repo",
 }
 
-// refuseRemote looks into the files that can make kustomize leave the tree.
-func refuseRemote(file string, data []byte) error {
+// refuse looks into the files that can make kustomize leave the tree, or, if
+// schemas is not set, that bring a schema of their own.
+func refuse(file string, data []byte, schemas bool) error {
 	kustomization := slices.Contains(konfig.RecognizedKustomizationFileNames(), path.Base(file))
 	if !kustomization && !strings.Contains(string(data), "builtin") {
 		return nil
@@ -36,8 +37,8 @@ func refuseRemote(file string, data []byte) error {
 	if !kustomization && doc["apiVersion"] != "builtin" {
 		return nil
 	}
-	if _, ok := doc["openapi"]; ok {
-		return fmt.Errorf("%s: openapi: a schema of one's own is not supported by this version; remove the field", file)
+	if _, ok := doc["openapi"]; ok && kustomization && !schemas {
+		return fmt.Errorf("%s: %w", file, errSchema)
 	}
 	return walk(file, "", doc, false)
 }

@@ -88,6 +88,15 @@ func Render(tree fs.FS, o Options) (Result, error) {
 
 // build makes the objects as they are before anything is substituted.
 func (r *readOnly) build(dir string, o Options) ([]*unstructured.Unstructured, error) {
+	objects, err := r.shared(dir, o)
+	if errors.Is(err, errSchema) {
+		return r.alone(dir, o)
+	}
+	return objects, err
+}
+
+// once is one try at it.
+func (r *readOnly) once(dir string, o Options) ([]*unstructured.Unstructured, error) {
 	objects, ok, err := r.plain(dir, o)
 	if r.refused != nil {
 		return nil, r.refused
@@ -113,6 +122,9 @@ func build(files *readOnly, dir string) (built resmap.ResMap, err error) {
 			err = fmt.Errorf("kustomize cannot build %s: %v", dir, p)
 		}
 	}()
+	if !files.schemas {
+		loaded.Do(load)
+	}
 	options := krusty.MakeDefaultOptions() // plugins that run programs are off
 	options.LoadRestrictions = ktypes.LoadRestrictionsNone
 	built, err = krusty.MakeKustomizer(options).Run(files, "/"+strings.TrimPrefix(dir, "."))
