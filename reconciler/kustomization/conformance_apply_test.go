@@ -5,11 +5,39 @@ import (
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/kustomize"
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 func job(image string) string {
 	return "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: once\nspec:\n  template:\n    spec: {restartPolicy: Never, containers: [{name: c, image: " + image + "}]}\n"
+}
+
+// jobs remembers the UID of the Job, to see whether it is another one later.
+type jobs struct{ was types.UID }
+
+func (j *jobs) read(b *bench) types.UID {
+	b.t.Helper()
+	var live batchv1.Job
+	if err := b.Get(b.t.Context(), client.ObjectKey{Namespace: b.ns, Name: "once"}, &live); client.IgnoreNotFound(err) != nil {
+		b.t.Fatal(err)
+	}
+	return live.UID
+}
+
+func (j *jobs) remember(b *bench)     { j.was = j.read(b) }
+func (j *jobs) another(b *bench) bool { now := j.read(b); return now != "" && now != j.was }
+func (j *jobs) same(b *bench) bool    { return j.was != "" && j.read(b) == j.was }
+
+func runsImage(image string) func(*bench) bool {
+	return func(b *bench) bool {
+		var web appsv1.Deployment
+		err := b.Get(b.t.Context(), client.ObjectKey{Namespace: b.ns, Name: "web"}, &web)
+		return err == nil && web.Spec.Template.Spec.Containers[0].Image == image
+	}
 }
 
 func hasExtra(b *bench) bool {
@@ -18,6 +46,7 @@ func hasExtra(b *bench) bool {
 }
 
 func appliesAsFlux() map[string]conformance {
+	var bySpec, byAnnotation jobs
 	return map[string]conformance{
 		"RoleAndRoleBinding": {
 			reason: "A Role and what binds it come in one revision.",
@@ -30,14 +59,14 @@ func appliesAsFlux() map[string]conformance {
 			reason: "What cannot be changed is made anew with spec.force.",
 			files:  map[string]string{"j.yaml": job("example.org/a:1")},
 			spec:   func(s *kustomizev1.KustomizationSpec) { s.Force = true },
-			steps:  []step{{name: "second", push: map[string]string{"j.yaml": job("example.org/a:2")}}},
+			steps:  []step{{name: "second", do: bySpec.remember, push: map[string]string{"j.yaml": job("example.org/a:2")}, want: bySpec.another}},
 		},
 		"ForceByAnnotation": {
 			reason: "And with the annotation on the object.",
 			files:  map[string]string{"j.yaml": job("example.org/a:1")},
 			steps: []step{
-				{name: "refused", push: map[string]string{"j.yaml": job("example.org/a:2")}, ready: "False/ReconciliationFailed"},
-				{name: "forced", push: map[string]string{"j.yaml": with(job("example.org/a:2"), "kustomize.toolkit.fluxcd.io/force: enabled")}},
+				{name: "refused", do: byAnnotation.remember, push: map[string]string{"j.yaml": job("example.org/a:2")}, ready: "False/ReconciliationFailed", want: byAnnotation.same},
+				{name: "forced", push: map[string]string{"j.yaml": with(job("example.org/a:2"), "kustomize.toolkit.fluxcd.io/force: enabled")}, want: byAnnotation.another},
 			},
 		},
 		"Validation": {
@@ -181,6 +210,7 @@ func changesAsFlux() map[string]conformance {
 			spec: func(s *kustomizev1.KustomizationSpec) {
 				s.Images = []kustomize.Image{{Name: "example.org/web", NewName: "example.org/other", NewTag: "2"}}
 			},
+			steps: []step{{name: "changed", want: runsImage("example.org/other:2")}},
 		},
 		"MissingComponents": {
 			reason: "A component that is not there may be left out.",

@@ -77,8 +77,9 @@ func (r *run) terminating(going int) error {
 // undeleted decides what becomes of a deletion that failed.
 func (r *run) undeleted(ctx context.Context, err error) error {
 	if !apierrors.IsForbidden(err) {
-		return reconciler.Temporary(meta.PruneFailedReason, err)
+		return reconciler.Temporary(meta.PruneFailedReason, r.redact(err))
 	}
+	err = r.redact(err)
 	if gone, gerr := r.accountGone(ctx); gerr != nil || !gone {
 		return fmt.Errorf("%w: give the account the right, or set spec.deletionPolicy: %s to leave the objects behind", err, kustomizev1.DeletionPolicyOrphan)
 	}

@@ -9,8 +9,9 @@ import (
 	"github.com/lockstep-dev/lockstep/reconciler"
 )
 
-// shortest is the length in bytes below which a value is not looked for in
-// messages: a port or "yes" would blank out half of them.
+// shortest is the length in bytes below which a value is hidden only where the
+// API server repeats a field's value: a port or "yes" would blank out half of
+// a message.
 const shortest = 6
 
 // redact takes values that were substituted from Secrets or decrypted out of
@@ -35,12 +36,22 @@ func (r *run) redact(err error) error {
 func hide(text string, secrets []string) string {
 	for _, secret := range secrets {
 		for _, form := range forms(secret) {
-			if len(form) >= shortest {
+			switch {
+			case len(form) >= shortest:
 				text = strings.ReplaceAll(text, form, "[secret]")
+			case form != "":
+				text = repeated(form).Replace(text)
 			}
 		}
 	}
 	return text
+}
+
+// repeated replaces a value where it stands as that of a field: quoted, or, if
+// it is a number or a boolean, behind the words of the API server.
+// Source: k8s.io/apimachinery/pkg/util/validation/field, Error.ErrorBody.
+func repeated(form string) *strings.Replacer {
+	return strings.NewReplacer(`"`+form+`"`, `"[secret]"`, " value: "+form+":", " value: [secret]:")
 }
 
 func forms(secret string) []string {
