@@ -2,6 +2,7 @@ package kustomization_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -168,4 +169,53 @@ func TestDefinitionComesAgain(t *testing.T) {
 	w.push("main@sha1:2", map[string]string{"a.yaml": configMap("a", "one")})
 	w.ready("app", "True/ReconciliationSucceeded/Applied revision: main@sha1:2")
 	eventually(t, 5*time.Second, "it to be pruned where it is served now", func() bool { _, err := w.live("v1", "x"); return apierrors.IsNotFound(err) })
+}
+
+// TestGroupGoesDown: a group whose objects are there stops to answer while one
+// of them leaves Git. It stays, and in the inventory, until it can be deleted.
+func TestGroupGoesDown(t *testing.T) {
+	w := withWheels(t)
+	w.serve(w.definition("wheels", "Namespaced", "v1"))
+	w.push("main@sha1:1", map[string]string{"a.yaml": configMap("a", "one"), "x.yaml": w.manifest("v1", "x")})
+	w.create("app", retryFast)
+	w.ready("app", "True")
+	w.answers(false)
+	w.push("main@sha1:2", map[string]string{"a.yaml": configMap("a", "two")})
+	ks := w.ready("app", "False/PruneFailed")
+	if n := len(ks.Status.Inventory.Entries); n != 2 || !has("a", "two")(w.bench) {
+		t.Errorf("inventory: %d entries, want 2; the other object applied: %t", n, has("a", "two")(w.bench))
+	}
+	w.answers(true)
+	if _, err := w.live("v1", "x"); err != nil && !apierrors.IsNotFound(err) {
+		t.Fatal(err)
+	}
+	w.ready("app", "True/ReconciliationSucceeded/Applied revision: main@sha1:2")
+	eventually(t, 5*time.Second, "it to be pruned now", func() bool { _, err := w.live("v1", "x"); return apierrors.IsNotFound(err) })
+}
+
+// answers has the group answered by the API server, or by a Service that is
+// not there.
+func (w wheels) answers(yes bool) {
+	w.t.Helper()
+	service := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": map[string]any{"name": "v1." + w.group}}}
+	eventually(w.t, 10*time.Second, "the APIService to be changed", func() bool {
+		if yes {
+			return w.Delete(w.t.Context(), service) == nil // the API server makes its own again
+		}
+		if err := w.Get(w.t.Context(), client.ObjectKeyFromObject(service), service); err != nil {
+			return false
+		}
+		service.SetLabels(nil) // or the API server puts it back
+		service.Object["spec"] = map[string]any{
+			"group": w.group, "version": "v1", "groupPriorityMinimum": int64(1000), "versionPriority": int64(100),
+			"service": map[string]any{"namespace": w.ns, "name": "nobody"}, "insecureSkipTLSVerify": true,
+		}
+		return w.Update(w.t.Context(), service) == nil
+	})
+	last := ""
+	eventually(w.t, 20*time.Second, "the group to answer or not", func() bool {
+		_, err := w.live("v1", "x")
+		last = fmt.Sprint(err)
+		return yes == (err == nil || apierrors.IsNotFound(err) && strings.Contains(err.Error(), `"x"`))
+	}, &last)
 }
