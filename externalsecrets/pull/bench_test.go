@@ -352,16 +352,6 @@ func (b *bench) holds(name, text string) {
 	}, &last)
 }
 
-// costs returns what f costs in API writes, API reads and provider reads,
-// once all is quiet.
-func (b *bench) costs(f func()) (writes, reads, calls int64) {
-	b.t.Helper()
-	w, r, c := b.requests.writes.Load(), b.requests.reads.Load(), b.backend.reads.Load()
-	f()
-	time.Sleep(700 * time.Millisecond) // for what should not follow
-	return b.requests.writes.Load() - w, b.requests.reads.Load() - r, b.backend.reads.Load() - c
-}
-
 func (b *bench) eventually(what string, check func() bool, last ...*string) {
 	b.t.Helper()
 	const timeout = 10 * time.Second
