@@ -127,11 +127,12 @@ func readSealed(in io.Reader) ([]*bitnamiv1alpha1.SealedSecret, error) {
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		if err == nil {
-			all, err = appendSealed(all, document)
-		}
 		if err != nil {
+			// Without the reason: it repeats the line, which may hold a value.
 			return nil, fmt.Errorf("document %d is not a manifest in YAML or JSON", n)
+		}
+		if all, err = appendSealed(all, document); err != nil {
+			return nil, fmt.Errorf("document %d: %w", n, err)
 		}
 	}
 	if len(all) == 0 {
@@ -149,12 +150,14 @@ func appendSealed(all []*bitnamiv1alpha1.SealedSecret, document json.RawMessage)
 		return all, nil
 	}
 	if err := json.Unmarshal(document, &kind); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("it is no object of Kubernetes%s", wrongType(err))
 	}
 	if kind.Kind == bitnamiv1alpha1.SealedSecretKind {
 		ss := &bitnamiv1alpha1.SealedSecret{}
-		err := json.Unmarshal(document, ss)
-		return append(all, ss), err
+		if err := json.Unmarshal(document, ss); err != nil {
+			return nil, fmt.Errorf("SealedSecret %s%s", nameIn(document), wrongType(err))
+		}
+		return append(all, ss), nil
 	}
 	if !strings.HasSuffix(kind.Kind, "List") {
 		return all, nil
@@ -166,4 +169,32 @@ func appendSealed(all []*bitnamiv1alpha1.SealedSecret, document json.RawMessage)
 		}
 	}
 	return all, nil
+}
+
+// wrongType says which field cannot be read and what to do. It repeats nothing
+// of what is there.
+func wrongType(err error) string {
+	t, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	if !ok || t.Field == "" {
+		return ": a field is of the wrong type; kubectl explain sealedsecret.spec says what each one is"
+	}
+	return fmt.Sprintf(": %s is of the wrong type; kubectl explain sealedsecret.%s says what it is", t.Field, t.Field)
+}
+
+// nameIn returns the namespace and name of an object, whatever else it holds.
+func nameIn(document json.RawMessage) string {
+	var o struct {
+		Metadata json.RawMessage `json:"metadata"`
+	}
+	var at struct {
+		Namespace string `json:"namespace"`
+		Name      string `json:"name"`
+	}
+	if json.Unmarshal(document, &o) != nil || json.Unmarshal(o.Metadata, &at) != nil || at.Name == "" {
+		return "without a name"
+	}
+	if at.Namespace == "" {
+		return at.Name
+	}
+	return at.Namespace + "/" + at.Name
 }
