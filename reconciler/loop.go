@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/tools/record"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
@@ -170,7 +171,9 @@ func (l *Loop[T]) next(obj T, err error) (reconcile.Result, error) {
 	case err == nil && l.Every == nil:
 		return reconcile.Result{}, nil
 	case err == nil:
-		return reconcile.Result{RequeueAfter: spread(l.Every(obj))}, nil
+		// To look again comes after whatever has happened. Without that, one that
+		// waits for its interval would keep the rank of the event before it.
+		return reconcile.Result{RequeueAfter: spread(l.Every(obj)), Priority: new(handler.LowPriority)}, nil
 	case !errors.As(err, &e):
 		return reconcile.Result{}, err // unexpected: back off and count it
 	case e.Final:

@@ -42,7 +42,7 @@ func (r *run) render(ctx context.Context, tree fs.FS) error {
 		return err
 	}
 	was := &r.state.rendered
-	if was.inputs == key && was.reads.Same(tree) {
+	if was.inputs == key && r.state.same(tree) {
 		return nil
 	}
 	vars, secrets, err := r.variables(ctx, inputs)
@@ -85,7 +85,8 @@ func (r *run) render(ctx context.Context, tree fs.FS) error {
 	if err != nil {
 		return err
 	}
-	*was = rendered{inputs: key, reads: result.Reads, digest: "sha256:" + sum, objects: planned, secrets: secrets.values}
+	r.state.reads.Store(&result.Reads)
+	*was = rendered{inputs: key, digest: "sha256:" + sum, objects: planned, secrets: secrets.values}
 	if !known {
 		was.inputs = "" // look again when the definitions are established
 	}

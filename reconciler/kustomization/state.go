@@ -1,7 +1,9 @@
 package kustomization
 
 import (
+	"io/fs"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fluxcd/cli-utils/pkg/object"
@@ -19,6 +21,7 @@ import (
 type state struct {
 	uid      types.UID
 	rendered rendered
+	reads    atomic.Pointer[render.Reads] // of the last render; others than the run may look at it
 	applied  map[object.ObjMetadata]applied
 	hung     map[object.ObjMetadata]bool // had no answer when they were applied last
 	health   healthState
@@ -42,7 +45,6 @@ type attempt struct {
 // rendered is the last render, and what it was made from.
 type rendered struct {
 	inputs  string // spec and versions of what it substitutes from
-	reads   render.Reads
 	digest  string // of what it was made from
 	objects []plan.Object
 	secrets []string // values that came from Secrets; never to be shown
@@ -132,6 +134,20 @@ func (s *states) of(ks *kustomizev1.Kustomization) *state {
 		s.m[key] = &state{uid: ks.UID, applied: map[object.ObjMetadata]applied{}, hung: map[object.ObjMetadata]bool{}}
 	}
 	return s.m[key]
+}
+
+// same reports whether the last render of a Kustomization would read the same
+// from tree. It does not look at what else a render depends on.
+func (s *states) same(key types.NamespacedName, tree fs.FS) bool {
+	s.mu.Lock()
+	st := s.m[key]
+	s.mu.Unlock()
+	return st != nil && st.same(tree)
+}
+
+func (s *state) same(tree fs.FS) bool {
+	reads := s.reads.Load()
+	return reads != nil && reads.Same(tree)
 }
 
 // forget drops the state of a Kustomization and returns the cluster that it

@@ -98,8 +98,18 @@ func (c *Controller) users(ctx context.Context, field, value string) []reconcile
 	return requests
 }
 
-func (c *Controller) usersOfSource(ctx context.Context, kind, namespace, name string) []reconcile.Request {
-	return c.users(ctx, bySource, kind+"/"+namespace+"/"+name)
+// usersOfSource lists the Kustomizations of a source. Of the hundreds that a
+// monorepo has, a commit changes the files of a few: these come first.
+func (c *Controller) usersOfSource(ctx context.Context, kind, namespace, name string) (now, later []reconcile.Request) {
+	snapshot, ok := c.Sources.Get(kind, namespace, name)
+	for _, r := range c.users(ctx, bySource, kind+"/"+namespace+"/"+name) {
+		if ok && c.states.same(r.NamespacedName, snapshot.Tree) {
+			later = append(later, r)
+		} else {
+			now = append(now, r)
+		}
+	}
+	return now, later
 }
 
 func (c *Controller) dependents(field string) handler.EventHandler {

@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	ctrlsource "sigs.k8s.io/controller-runtime/pkg/source"
 )
@@ -36,9 +38,14 @@ type key struct{ kind, namespace, name string }
 // watcher is a controller that wants to know of new snapshots.
 type watcher struct {
 	ctx   context.Context //nolint:containedctx // the controller's, for as long as it runs
-	users func(ctx context.Context, kind, namespace, name string) []reconcile.Request
+	users Users
 	queue workqueue.TypedRateLimitingInterface[reconcile.Request]
 }
+
+// Users says which objects use a source that has a new snapshot, and which of
+// them can come later: those that, as far as it knows, have nothing to do but
+// to tell the revision.
+type Users func(ctx context.Context, kind, namespace, name string) (now, later []reconcile.Request)
 
 // NewStore returns an empty store.
 func NewStore() *Store { return &Store{snapshots: map[key]Snapshot{}, failures: map[key]string{}} }
@@ -66,8 +73,18 @@ func (s *Store) wake(k key) {
 	watchers := s.watchers
 	s.mu.Unlock()
 	for _, w := range watchers {
-		for _, r := range w.users(w.ctx, k.kind, k.namespace, k.name) {
+		now, later := w.users(w.ctx, k.kind, k.namespace, k.name)
+		for _, r := range now {
 			w.queue.Add(r)
+		}
+		add := w.queue.Add
+		if q, ok := w.queue.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
+			add = func(r reconcile.Request) {
+				q.AddWithOpts(priorityqueue.AddOpts{Priority: new(handler.LowPriority)}, r)
+			}
+		}
+		for _, r := range later {
+			add(r)
 		}
 	}
 }
@@ -103,9 +120,9 @@ func (s *Store) Why(kind, namespace, name string) string {
 	return "see that it exists and is Ready"
 }
 
-// Watch returns a source of events for a controller: users says which of its
-// objects use a source that has a new snapshot.
-func (s *Store) Watch(users func(ctx context.Context, kind, namespace, name string) []reconcile.Request) ctrlsource.Source {
+// Watch returns a source of events for a controller: it is asked for the users
+// of each source that has a new snapshot, and works on them.
+func (s *Store) Watch(users Users) ctrlsource.Source {
 	return ctrlsource.Func(func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()

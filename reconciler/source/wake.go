@@ -56,11 +56,11 @@ func (c *Controller) usersOfSecret() handler.EventHandler {
 }
 
 // includers wakes the repositories that include one with new content.
-func (c *Controller) includers(ctx context.Context, kind, namespace, name string) []reconcile.Request {
+func (c *Controller) includers(ctx context.Context, kind, namespace, name string) (now, later []reconcile.Request) {
 	if kind != sourcev1.GitRepositoryKind {
-		return nil
+		return nil, nil
 	}
-	return c.users(ctx, byInclude, namespace, name)
+	return c.users(ctx, byInclude, namespace, name), nil
 }
 
 func (c *Controller) users(ctx context.Context, field, namespace, name string) []reconcile.Request {
