@@ -89,6 +89,10 @@ func (f *fluxClient) suspended(t *testing.T, o client.Object, want bool) func() 
 		switch o := o.(type) {
 		case *sourcev1.GitRepository:
 			got = o.Spec.Suspend
+		case *sourcev1.OCIRepository:
+			got = o.Spec.Suspend
+		case *sourcev1.Bucket:
+			got = o.Spec.Suspend
 		case *kustomizev1.Kustomization:
 			got = o.Spec.Suspend
 		}

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/base64"
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
+	"github.com/lockstep-dev/lockstep/test/stage"
 	"github.com/lockstep-dev/lockstep/test/testenv"
 )
 
@@ -102,6 +104,24 @@ func TestVaultPage(t *testing.T) {
 	}
 }
 
+// takes wants the API server to take each object of a manifest, without a field
+// that it does not know. Nothing is made.
+func takes(t *testing.T, s *stage.Stage, what, manifest string) {
+	t.Helper()
+	for part := range strings.SplitSeq("\n"+manifest, "\n---\n") {
+		if strings.TrimSpace(part) == "" {
+			continue
+		}
+		o := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal([]byte(part), &o.Object); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if err := s.Client.Create(t.Context(), o, client.DryRunAll, client.FieldValidation(metav1.FieldValidationStrict)); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 // TestPagesOfStores wants the API server to take every manifest of the pages of
 // the providers, without a field that it does not know.
 func TestPagesOfStores(t *testing.T) {
@@ -113,15 +133,7 @@ func TestPagesOfStores(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, manifest := range heredocs(t, strings.ReplaceAll(string(text), "team-a", ns), "YAML") {
-			for part := range strings.SplitSeq(manifest, "\n---\n") {
-				o := &unstructured.Unstructured{}
-				if err := yaml.Unmarshal([]byte(part), &o.Object); err != nil {
-					t.Fatalf("%s, manifest %d: %v", name, i, err)
-				}
-				if err := s.Client.Create(t.Context(), o, client.DryRunAll, client.FieldValidation(metav1.FieldValidationStrict)); err != nil {
-					t.Errorf("%s, manifest %d: %v", name, i, err)
-				}
-			}
+			takes(t, s, fmt.Sprintf("%s, manifest %d", name, i), manifest)
 		}
 	}
 }

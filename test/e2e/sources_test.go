@@ -14,6 +14,7 @@ import (
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -191,7 +192,11 @@ func (a *artifacts) publish(t *testing.T, files map[string]string, origin string
 	ref, err := name.ParseReference(a.registry.Host() + "/team/app:latest")
 	if err == nil {
 		image = mutate.Annotations(image, map[string]string{"org.opencontainers.image.revision": origin}).(v1.Image)
-		err = remote.Write(ref, image, remote.WithTransport(a.registry.Client().Transport), remote.WithContext(t.Context()))
+		options := []remote.Option{remote.WithTransport(a.registry.Client().Transport), remote.WithContext(t.Context())}
+		if a.registry.Username != "" {
+			options = append(options, remote.WithAuth(&authn.Basic{Username: a.registry.Username, Password: a.registry.Password}))
+		}
+		err = remote.Write(ref, image, options...)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -206,7 +211,9 @@ type bucket struct {
 	object *sourcev1.Bucket
 }
 
-func startBucket(t *testing.T, s *stage.Stage, name string) published {
+// openBucket makes a bucket.
+func openBucket(t *testing.T, name string) *minio.Client {
+	t.Helper()
 	server := s3.Get(t)
 	c, err := minio.New(server.Host(), &minio.Options{Creds: credentials.NewStaticV4(server.Access, server.Secret, ""), Secure: true, Transport: server.Client().Transport})
 	if err == nil {
@@ -215,6 +222,11 @@ func startBucket(t *testing.T, s *stage.Stage, name string) published {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return c
+}
+
+func startBucket(t *testing.T, s *stage.Stage, name string) published {
+	server, c := s3.Get(t), openBucket(t, name)
 	return &bucket{c, &sourcev1.Bucket{ObjectMeta: objectMeta(name), Spec: sourcev1.BucketSpec{
 		BucketName: name, Endpoint: server.Host(), Interval: hour,
 		SecretRef:     trust(t, s, name+"-keys", map[string]string{"accesskey": server.Access, "secretkey": server.Secret}),
