@@ -61,6 +61,9 @@ func settled(t *testing.T, s *stage.Stage, o conditioned, status string) metav1.
 	return metav1.Condition{}
 }
 
+// lasting is a context for what is done when a test is over.
+func lasting(t *testing.T) context.Context { return context.WithoutCancel(t.Context()) }
+
 // allow gives a ServiceAccount all rights.
 func allow(t *testing.T, s *stage.Stage, ns, account string) {
 	t.Helper()
@@ -72,5 +75,5 @@ func allow(t *testing.T, s *stage.Stage, ns, account string) {
 	if err := s.Ensure(t.Context(), binding); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = s.Client.Delete(context.WithoutCancel(t.Context()), binding) })
+	t.Cleanup(func() { _ = s.Client.Delete(lasting(t), binding) })
 }

@@ -132,7 +132,8 @@ func byCluster(t *testing.T, s *stage.Stage, ns, name string, e escalation) cond
 	return &esv1.ExternalSecret{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name}}
 }
 
-func bySealed(t *testing.T, s *stage.Stage, ns, name string, e escalation) conditioned {
+// sealed is a SealedSecret of an item text.
+func sealed(t *testing.T, s *stage.Stage, ns, name string, e escalation) *bitnamiv1alpha1.SealedSecret {
 	t.Helper()
 	text, err := s.Seal(t.Context(), ns, name, map[string]string{"text": "default"})
 	if err != nil {
@@ -141,6 +142,12 @@ func bySealed(t *testing.T, s *stage.Stage, ns, name string, e escalation) condi
 	ss := &bitnamiv1alpha1.SealedSecret{}
 	fill(t, ss, text)
 	ss.Spec.Template.Type, ss.Spec.Template.Annotations = e.kind, e.annotations
+	return ss
+}
+
+func bySealed(t *testing.T, s *stage.Stage, ns, name string, e escalation) conditioned {
+	t.Helper()
+	ss := sealed(t, s, ns, name, e)
 	if e.policy != "" {
 		ss.Spec.Template.Annotations = map[string]string{bitnamiv1alpha1.AnnotationPatch: "true"}
 	}
