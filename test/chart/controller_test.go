@@ -41,7 +41,8 @@ func startController(t *testing.T, cp *testenv.ControlPlane, d *appsv1.Deploymen
 	if err := testenv.WriteKubeconfig(kubeconfig, config); err != nil {
 		t.Fatal(err)
 	}
-	c := &controller{out: filepath.Join(dir, "controller.log"), health: freeAddress(t), sealing: freeAddress(t), ended: make(chan error, 1)}
+	free := freeAddresses(t, 3)
+	c := &controller{out: filepath.Join(dir, "controller.log"), health: free[0], sealing: free[1], ended: make(chan error, 1)}
 	out, err := os.Create(c.out)
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +50,7 @@ func startController(t *testing.T, cp *testenv.ControlPlane, d *appsv1.Deploymen
 	defer out.Close()
 	// Of a flag that is given twice, the last counts.
 	args := append(slices.Clone(d.Spec.Template.Spec.Containers[0].Args),
-		"--health-addr="+c.health, "--sealing-addr="+c.sealing, "--metrics-addr="+freeAddress(t), "--key-size=2048")
+		"--health-addr="+c.health, "--sealing-addr="+c.sealing, "--metrics-addr="+free[2], "--key-size=2048")
 	c.cmd = exec.Command(build(t), args...)
 	c.cmd.Env = []string{"KUBECONFIG=" + kubeconfig, "POD_NAMESPACE=" + d.Namespace}
 	c.cmd.Dir, c.cmd.Stdout, c.cmd.Stderr = dir, out, out
@@ -81,15 +82,20 @@ func build(t *testing.T) string {
 	return path
 }
 
-// freeAddress returns an address of loopback where nothing listens.
-func freeAddress(t *testing.T) string {
+// freeAddresses returns n addresses of loopback where nothing listens, no two
+// of them the same.
+func freeAddresses(t *testing.T, n int) []string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	all := make([]string, n)
+	for i := range all {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close() // when all are known: a port that is free again can be given again
+		all[i] = l.Addr().String()
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return all
 }
 
 func (c *controller) waitUntilReady(t *testing.T) {

@@ -26,7 +26,7 @@ import (
 // The cluster starts without CRDs: Helm installs those of the chart. Its nodes
 // run Pods for show; the controller itself is a process of the test.
 var cluster = testenv.Share(func(t testing.TB) (*testenv.ControlPlane, error) {
-	return testenv.StartControlPlane(t.Context(), testenv.Options{Nodes: 1})
+	return testenv.StartControlPlane(t.Context(), testenv.Options{Nodes: 1, Audit: true})
 })
 
 func TestMain(m *testing.M) { testenv.Main(m) }
@@ -67,9 +67,12 @@ func TestInstall(t *testing.T) {
 	w.sync(t, "platform", "")
 	w.sync(t, "tenant", "deployer")
 	w.waitForObjects(t)
+	w.editSecrets(t)
+	w.otherKinds(t)
 	w.remove(t)
 
 	c.stop(t)
+	everyRightIsUsed(t, usedRights(t, cp, ns))
 	log := c.log(t)
 	for line := range strings.Lines(log) {
 		if l := strings.ToLower(line); strings.Contains(l, "forbidden") || strings.Contains(l, "cannot list") {

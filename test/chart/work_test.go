@@ -52,7 +52,7 @@ func newWork(t *testing.T, cp *testenv.ControlPlane, ns string, canary *testenv.
 	if _, err := cp.Token(t.Context(), ns, "app"); err != nil { // makes the account
 		t.Fatal(err)
 	}
-	role := testenv.VaultRole{Name: "app", Policy: testenv.Allow("secret/data/app")}
+	role := testenv.VaultRole{Name: "app", Policy: `path "secret/*" { capabilities = ["create", "read", "update", "delete"] }`}
 	if err := w.vault.KubernetesRole(t.Context(), cp, role, testenv.VaultSubject{Namespace: ns, Name: "app"}); err != nil {
 		t.Fatal(err)
 	}
@@ -123,9 +123,11 @@ func (w *work) allow(t *testing.T) {
 	if _, err := w.cp.Client.RbacV1().RoleBindings(w.ns).Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	w.create(t, "gitrepositories", object("source.toolkit.fluxcd.io/v1", "GitRepository", "work", map[string]any{"spec": map[string]any{
+	source := object("source.toolkit.fluxcd.io/v1", "GitRepository", "work", map[string]any{"spec": map[string]any{
 		"interval": "1m", "url": w.repo.URL(), "ref": map[string]any{"branch": "main"},
-	}}))
+	}})
+	source["metadata"].(map[string]any)["finalizers"] = []any{"finalizers.fluxcd.io"} // as Flux leaves it behind
+	w.create(t, "gitrepositories", source)
 }
 
 // sync asks for a folder of the repository, applied as account or, if that is
