@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
+	"github.com/lockstep-dev/lockstep/test/stage"
 	"github.com/lockstep-dev/lockstep/test/testenv"
 )
 
@@ -74,20 +75,9 @@ func TestK5LabelsOnPurpose(t *testing.T) {
 func TestStoreOfThePage(t *testing.T) {
 	s := shared.Get(t)
 	canary := testenv.NewCanary(t)
-	role := testenv.VaultRole{Name: "platform", Policy: "path \"secret/*\" { capabilities = [\"read\", \"list\"] }"}
 	team, id := fmt.Sprintf("team-%d", time.Now().UnixNano()), fmt.Sprint(time.Now().UnixNano())
 	other, prefixed := "other-"+id, "x-"+team
-	for _, name := range []string{team, other, prefixed, "platform"} {
-		if err := s.Ensure(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := s.Ensure(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "platform", Name: "reader"}}); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Vault.KubernetesRole(t.Context(), s.Cluster, role, testenv.VaultSubject{Namespace: "platform", Name: "reader"}); err != nil {
-		t.Fatal(err)
-	}
+	readsAsPlatform(t, s, team, other, prefixed)
 	for _, path := range []string{team, "shared/" + id, "teams/" + id, "private/" + id, other, prefixed} {
 		if _, err := s.Vault.Put(t.Context(), path+"/db", map[string]any{"text": canary.Value()}); err != nil {
 			t.Fatal(err)
@@ -134,6 +124,23 @@ func TestStoreOfThePage(t *testing.T) {
 		}
 	}
 	canary.NotInCluster(t, s.Cluster, allowed...)
+}
+
+// readsAsPlatform makes namespaces, and what the store of the page logs in as.
+func readsAsPlatform(t *testing.T, s *stage.Stage, namespaces ...string) {
+	t.Helper()
+	for _, name := range append(namespaces, "platform") {
+		if err := s.Ensure(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Ensure(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "platform", Name: "reader"}}); err != nil {
+		t.Fatal(err)
+	}
+	role := testenv.VaultRole{Name: "platform", Policy: "path \"secret/*\" { capabilities = [\"read\", \"list\"] }"}
+	if err := s.Vault.KubernetesRole(t.Context(), s.Cluster, role, testenv.VaultSubject{Namespace: "platform", Name: "reader"}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // one reads an item below a path.

@@ -1,6 +1,7 @@
 package chart
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,12 +62,12 @@ func (w *work) otherKinds(t *testing.T) {
 		})
 	}
 	w.rename(t)
-	for i := len(others) - 1; i >= 0; i-- {
+	for i, o := range slices.Backward(others) {
 		if err := clients[i].Delete(t.Context(), w.ns, metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		gone(t, clients[i], others[i].resource.Resource, w.ns)
-		if others[i].resource.Resource == "clusterpushsecrets" { // its store must outlive what it made
+		gone(t, clients[i], o.resource.Resource, w.ns)
+		if o.resource.Resource == "clusterpushsecrets" { // its store must outlive what it made
 			gone(t, w.client("external-secrets.io/v1alpha1", "pushsecrets"), "the PushSecret", "renamed")
 		}
 	}
