@@ -102,9 +102,9 @@ func TestStoreOfThePage(t *testing.T) {
 		{team, "dataFrom: [{extract: {key: private/" + id + "/db}}]", "False", "private/"},
 		{team, "dataFrom: [{find: {name: {regexp: .*}}}]", "False", "path"},
 		{team, "dataFrom: [{find: {path: private, name: {regexp: .*}}}]", "False", "private"},
-		{other, one(other), "False", "namespace is not"},
-		{other, one("shared/" + id), "False", "namespace is not"},
-		{prefixed, one(prefixed), "False", "namespace is not"},
+		{other, one(other), "False", "namespace is not admitted"},
+		{other, one("shared/" + id), "False", "namespace is not admitted"},
+		{prefixed, one(prefixed), "False", "namespace is not admitted"},
 	} {
 		es := &esv1.ExternalSecret{}
 		fill(t, es, fmt.Sprintf("metadata: {namespace: %s, name: case-%d}\nspec: {secretStoreRef: {kind: ClusterSecretStore, name: company}, %s}", tc.ns, i, tc.read))
