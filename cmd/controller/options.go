@@ -66,6 +66,9 @@ func parse(args []string) (*options, error) {
 	if o.namespace == "" && !o.version {
 		return nil, errors.New("--namespace is missing: the namespace that the controller runs in, or set POD_NAMESPACE")
 	}
+	if err := o.checkPermissive(fs); err != nil {
+		return nil, err
+	}
 	o.standAside(fs)
 	return o, nil
 }

@@ -106,7 +106,7 @@ func setup(mgr ctrl.Manager, o *options) error {
 		return err
 	}
 	refs := reconciler.References{AllowCrossNamespace: o.allowCrossNamespaceRefs}
-	clients := &apply.Clients{Config: mgr.GetConfig(), Mapper: mgr.GetRESTMapper()}
+	clients := &apply.Clients{Config: mgr.GetConfig(), Mapper: mgr.GetRESTMapper(), Override: o.sync.override}
 	ring, sources := &sealer.Keyring{}, source.NewStore()
 	open := &stores.Stores{Client: c, Reader: reader, Metadata: metadata, Registry: backends(o), Class: o.controllerClass, Identity: o.identity}
 
@@ -121,7 +121,7 @@ func setup(mgr ctrl.Manager, o *options) error {
 		oci.New(deps, oci.Options{AllowHTTPCredentials: o.allowHTTPCredentials, Login: clouds.oci}),
 		bucket.New(deps, bucket.Options{AllowHTTPCredentials: o.allowHTTPCredentials}),
 		&external.Controller{Deps: deps},
-		&kustomization.Controller{Client: c, Metadata: metadata, Recorder: events, Sources: sources, Clients: clients, Account: account, References: refs, DefaultServiceAccount: o.sync.defaultServiceAccount, Plaintext: o.sync.plaintext, Decryption: o.sync.decryption, AgeSecret: types.NamespacedName{Namespace: o.namespace, Name: o.sync.ageSecret}},
+		&kustomization.Controller{Client: c, Metadata: metadata, Recorder: events, Sources: sources, Clients: clients, Account: account, References: refs, DefaultServiceAccount: o.sync.defaultServiceAccount, Permissive: o.sync.permissive, Plaintext: o.sync.plaintext, Decryption: o.sync.decryption, AgeSecret: types.NamespacedName{Namespace: o.namespace, Name: o.sync.ageSecret}},
 		&keys.Controller{Client: c, Reader: reader, Recorder: events, Ring: ring, Namespace: o.namespace, Prefix: o.keyPrefix, KeySize: o.keySize, TTL: o.keyTTL, Renewal: renewal, Addr: o.sealingAddr, RateLimit: o.rateLimit, RateBurst: o.rateBurst, ReadTimeout: o.readTimeout, WriteTimeout: o.writeTimeout, Asked: o.keysAsked},
 		&sealedsecret.Controller{Client: c, Reader: reader, Recorder: events, Keys: ring, Selector: selector, AcceptDeprecatedData: o.acceptV1Data, AllowPrivileged: o.allowPrivileged, Namespace: o.namespace, KeyPrefix: o.keyPrefix, OmitMetricLabels: o.omitLabels},
 		&reseal.Controller{Client: c, Secrets: reader, Recorder: events, Ring: ring, Sources: sources, Namespace: o.namespace, AllowHTTPCredentials: o.allowHTTPCredentials},

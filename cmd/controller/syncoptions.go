@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"strings"
@@ -15,14 +16,18 @@ import (
 type syncOptions struct {
 	syncAccount           string
 	defaultServiceAccount string
+	permissive            bool
 	plaintext             kustomization.Plaintext
 	decryption            decrypt.Settings
 	ageSecret             string
+	override              []string
 }
 
 func (o *syncOptions) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.syncAccount, "sync-account", "", "NAMESPACE/NAME of the ServiceAccount that applies for a Kustomization without a serviceAccountName; empty is the controller's own")
 	fs.StringVar(&o.defaultServiceAccount, "default-service-account", "", "NAME of the ServiceAccount, in the Kustomization's own namespace, that applies for one without a serviceAccountName; goes before --sync-account")
+	fs.BoolVar(&o.permissive, "permissive-sync", false, "apply a Kustomization without a serviceAccountName with the controller's own rights, and allow references to other namespaces, as Flux does by default; excludes --sync-account and --default-service-account")
+	fs.Func("override-manager", "field manager whose fields of applied objects are taken over like those of kubectl and Helm: one that is so called, or whose name begins so; repeat it, or put commas between them", names(&o.override))
 	o.plaintext.Policy = kustomization.Refuse
 	fs.Func("plaintext-secrets", "what to do about a Secret that is in clear in a source: refuse, warn or allow (default refuse)", func(s string) (err error) {
 		o.plaintext.Policy, err = kustomization.ParsePolicy(s)
@@ -63,6 +68,27 @@ func names(into *[]string) func(string) error {
 		}
 		return nil
 	}
+}
+
+// checkPermissive returns an error if a flag that was given contradicts
+// --permissive-sync. It sets what that stands for.
+func (o *options) checkPermissive(fs *flag.FlagSet) error {
+	if !o.sync.permissive {
+		return nil
+	}
+	for name, value := range map[string]string{"sync-account": o.sync.syncAccount, "default-service-account": o.sync.defaultServiceAccount} {
+		if value != "" {
+			return fmt.Errorf("--permissive-sync and --%s=%s contradict each other: the former applies with the controller's own rights, the latter as that account; leave one out", name, value)
+		}
+	}
+	var err error
+	fs.Visit(func(f *flag.Flag) {
+		if f.Name == "allow-cross-namespace-refs" && !o.allowCrossNamespaceRefs {
+			err = errors.New("--permissive-sync and --allow-cross-namespace-refs=false contradict each other: the former allows such references; leave one out")
+		}
+	})
+	o.allowCrossNamespaceRefs = true
+	return err
 }
 
 // account parses --sync-account.

@@ -8,6 +8,7 @@ import (
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -28,6 +29,24 @@ func (c *Controller) local(ks *kustomizev1.Kustomization) apply.Account {
 		return apply.Account{Namespace: ks.Namespace, Name: name}
 	}
 	return c.Account
+}
+
+// unentitled names the way out if RBAC refuses who applies for a Kustomization
+// that names no account. What admission refuses, no other account may do.
+func (r *run) unentitled(err error) error {
+	named := r.ks.Spec.ServiceAccountName != "" || r.ks.Spec.KubeConfig != nil
+	if named || !apierrors.IsForbidden(err) || strings.Contains(err.Error(), " denied ") {
+		return err
+	}
+	who := "with the controller's own rights"
+	if a := r.local(r.ks); a.Name != "" {
+		who = "as ServiceAccount " + a.Namespace + "/" + a.Name
+	}
+	way := "set it to a ServiceAccount of namespace " + r.ks.Namespace + " that may"
+	if r.Permissive {
+		return fmt.Errorf("%w: spec.serviceAccountName is empty, so it is applied %s, which --permissive-sync wants: give the controller the right, or %s", err, who, way)
+	}
+	return fmt.Errorf("%w: spec.serviceAccountName is empty, so it is applied %s: %s, or start the controller with --permissive-sync, as Flux does it", err, who, way)
 }
 
 // account is who applies for a Kustomization.

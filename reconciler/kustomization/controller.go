@@ -50,6 +50,10 @@ type Controller struct {
 	// own namespace, that applies for a Kustomization without a
 	// serviceAccountName. It goes before Account.
 	DefaultServiceAccount string
+	// Permissive says that the platform owner wants Kustomizations without a
+	// serviceAccountName to be applied with the controller's own rights.
+	// Account and DefaultServiceAccount are then empty.
+	Permissive bool
 	// Plaintext says what to do about Secrets that are in clear in the source.
 	Plaintext Plaintext
 	// Decryption is what the platform owner says about spec.decryption.

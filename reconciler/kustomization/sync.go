@@ -174,7 +174,7 @@ func (r *run) failed(err error) error {
 	refused := apierrors.IsInvalid(err) || apierrors.IsForbidden(err) || apierrors.IsBadRequest(err) ||
 		apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) || errors.Is(err, apply.ErrNoKind)
 	if refused {
-		return retry(r.ks, meta.ReconciliationFailedReason, err)
+		return retry(r.ks, meta.ReconciliationFailedReason, r.unentitled(err))
 	}
 	return reconciler.Temporary(meta.ReconciliationFailedReason, err)
 }
