@@ -12,6 +12,8 @@ type Made struct {
 	Values map[string]Value
 	// Until is when the values end, so that others are needed; zero is never.
 	Until time.Time
+	// Warnings are what the backend has to say of settings, as Warn has it.
+	Warnings []string
 }
 
 // minRenewal is how soon values are made anew at the earliest, however short

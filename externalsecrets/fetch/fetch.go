@@ -71,6 +71,7 @@ type Result struct {
 	Value  providers.Value
 	Values map[string]providers.Value // of a find or a generator, by name
 	Until  time.Time                  // when what a generator made ends; zero is never
+	Warn   []string                   // what there is to say of the settings of a generator
 	Err    error
 	At     time.Time // when the store was asked; zero if none was
 

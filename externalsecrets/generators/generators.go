@@ -64,7 +64,7 @@ func Kinds() map[string]client.Object {
 }
 
 // Generate reads the generator that ref names for an object in namespace, and
-// lets it make values.
+// lets it make values. The warnings name the generator.
 func (g *Generators) Generate(ctx context.Context, namespace string, ref esv1.GeneratorRef) (providers.Made, error) {
 	kind, spec, err := g.spec(ctx, namespace, ref)
 	if err != nil {
@@ -84,9 +84,13 @@ func (g *Generators) Generate(ctx context.Context, namespace string, ref esv1.Ge
 	if g.References != nil {
 		config.References = g.References(namespace)
 	}
-	made, err := g.make(ctx, kind, spec, config)
+	listening, heard := providers.Listen(ctx)
+	made, err := g.make(listening, kind, spec, config)
 	if err != nil {
 		return providers.Made{}, fmt.Errorf("%s %q: %w", ref.Kind, ref.Name, inSpec(kind, err))
+	}
+	for _, warning := range heard.All() {
+		made.Warnings = append(made.Warnings, fmt.Sprintf("%s %q: %s", ref.Kind, ref.Name, fieldsOf(kind, warning)))
 	}
 	return made, nil
 }

@@ -90,10 +90,18 @@ func inSpec(kind string, err error) error {
 	if errors.Is(err, providers.ErrNotFound) {
 		err = fmt.Errorf("%w: %v", providers.ErrUnavailable, err) //nolint:errorlint // the class is hidden on purpose
 	}
-	p := prefixes[kind]
-	if p.theirs == "" {
+	if prefixes[kind].theirs == "" {
 		return err
 	}
-	text := strings.ReplaceAll(err.Error(), p.theirs, p.ours)
-	return renamed{err, strings.TrimPrefix(text, `read secret "": `)}
+	return renamed{err, strings.TrimPrefix(fieldsOf(kind, err.Error()), `read secret "": `)}
+}
+
+// fieldsOf gives the fields in a text of a backend the names that they have in
+// a generator.
+func fieldsOf(kind, text string) string {
+	p := prefixes[kind]
+	if p.theirs == "" {
+		return text
+	}
+	return strings.ReplaceAll(text, p.theirs, p.ours)
 }

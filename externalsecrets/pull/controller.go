@@ -45,6 +45,7 @@ type Controller struct {
 	queue    *queue.Queue
 	tickets  tickets
 	alarm    alarm
+	told     generators.Told
 	meter    reconciler.Meter
 }
 
@@ -84,6 +85,7 @@ func (c *Controller) loop() *reconciler.Loop[*esv1.ExternalSecret] {
 func (c *Controller) forget(object types.NamespacedName) {
 	c.memories.forget(object)
 	c.tickets.forget(object)
+	c.told.Forget(object)
 	c.queue.Forget(object)
 }
 

@@ -32,6 +32,20 @@ func (r recorder) Event(object runtime.Object, kind, reason, message string) {
 	r.EventRecorder.Event(object, kind, reason, message)
 }
 
+// warn tells what there is to say of the settings of generators.
+func (r *run) warn(results map[fetch.Read]fetch.Result) {
+	var all []string
+	for _, result := range results {
+		all = append(all, result.Warn...)
+	}
+	slices.Sort(all)
+	for _, warning := range r.told.News(r.es, slices.Compact(all)) {
+		if r.Recorder != nil {
+			r.Recorder.Event(r.es, corev1.EventTypeWarning, esv1.ReasonSecretSynced, warning)
+		}
+	}
+}
+
 // miss tells once which values a store does not have, where the deletion policy
 // lets the Secret be without them.
 func (r *run) miss(results map[fetch.Read]fetch.Result) {

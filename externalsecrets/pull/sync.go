@@ -168,6 +168,7 @@ func (r *run) refresh(ctx context.Context) error {
 		return err
 	}
 	r.renew(results)
+	r.warn(results)
 	r.remember(results)
 	r.refreshed(at, equality.Semantic.DeepEqual(before, r.es.Status.Target))
 	return nil
@@ -195,7 +196,7 @@ func (c *Controller) generate(ctx context.Context, namespace string, reads []fet
 		if made.Values == nil {
 			made.Values = map[string]providers.Value{}
 		}
-		results[read] = fetch.Result{Values: made.Values, Until: made.Until, Err: err}
+		results[read] = fetch.Result{Values: made.Values, Until: made.Until, Warn: made.Warnings, Err: err}
 	}
 }
 

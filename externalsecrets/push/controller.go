@@ -42,6 +42,7 @@ type Controller struct {
 
 	line  *queue.Queue
 	alarm alarm
+	told  generators.Told
 	meter reconciler.Meter
 }
 
@@ -75,6 +76,7 @@ func (c *Controller) loop() *reconciler.Loop[*esv1alpha1.PushSecret] {
 		Needs:     func(ps *esv1alpha1.PushSecret) bool { return ps.Spec.DeletionPolicy == esv1alpha1.DeletionDelete },
 		Sheds:     true,
 		Finalize:  c.finalize,
+		Gone:      c.told.Forget,
 		Success: func(ps *esv1alpha1.PushSecret) (string, string) {
 			if gone(ps) {
 				return esv1alpha1.ReasonSourceDeleted, messageDeleted

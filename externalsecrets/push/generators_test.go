@@ -16,7 +16,10 @@ import (
 // shortLived makes values that end in nine seconds: 1, 2 and so on.
 func shortLived() providers.Generators {
 	var calls atomic.Int64
-	return providers.Generators{genv1.VaultDynamicSecretKind: func(context.Context, any, providers.Config) (providers.Made, error) {
+	return providers.Generators{genv1.VaultDynamicSecretKind: func(ctx context.Context, spec any, _ providers.Config) (providers.Made, error) {
+		if s, ok := spec.(*genv1.VaultDynamicSecretSpec); ok && s.Path == "wary" {
+			providers.Warn(ctx, "spec.provider.vault.auth.ldap: it makes no difference")
+		}
 		n := fmt.Sprint(calls.Add(1))
 		return providers.Made{Until: time.Now().Add(9 * time.Second), Values: map[string]providers.Value{"number": providers.NewValue([]byte(n))}}, nil
 	}}

@@ -79,6 +79,9 @@ func (r *run) values(ctx context.Context, secrets []*metav1.PartialObjectMetadat
 		if err != nil {
 			return nil, fmt.Errorf("spec.selector.generatorRef: %w", err)
 		}
+		for _, warning := range r.told.News(r.ps, made.Warnings) {
+			r.warn("spec.selector.generatorRef: " + warning)
+		}
 		for key, value := range made.Values {
 			all[key] = value.Bytes()
 		}

@@ -11,6 +11,7 @@ import (
 
 	esv1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1"
 	esv1alpha1 "github.com/lockstep-dev/lockstep/apis/externalsecrets/v1alpha1"
+	genv1 "github.com/lockstep-dev/lockstep/apis/generators/v1alpha1"
 	"github.com/lockstep-dev/lockstep/providers"
 )
 
@@ -54,4 +55,24 @@ func (b *bench) warned(name string, want ...string) {
 		}
 		return cmp.Diff(want, got)
 	})
+}
+
+// TestGeneratorWarnings wants what there is to say of the settings of a
+// generator to be told like that of a store, once in a generation.
+func TestGeneratorWarnings(t *testing.T) {
+	b := startWith(t, providers.Registry{"example": func(context.Context, providers.Config) (providers.Reader, error) {
+		return &vault{values: map[providers.Target]string{}}, nil
+	}})
+	b.apply("metadata: {name: store}\nspec: {provider: {example: {}}}", &esv1.SecretStore{})
+	b.apply("metadata: {name: wary}\nspec: {path: wary, provider: {server: https://vault}}", &genv1.VaultDynamicSecret{})
+	b.apply("metadata: {name: push}\nspec: {refreshInterval: 1s, secretStoreRefs: [{name: store}], selector: {generatorRef: {kind: VaultDynamicSecret, name: wary}}, data: [{match: {secretKey: number, remoteRef: {remoteKey: app}}}]}", &esv1alpha1.PushSecret{})
+	first := b.ready("push", "True").Status.RefreshTime
+	b.eventually("another push", func() string {
+		ps := &esv1alpha1.PushSecret{}
+		if err := b.Get(t.Context(), client.ObjectKey{Namespace: b.ns, Name: "push"}, ps); err != nil || !ps.Status.RefreshTime.After(first.Time) {
+			return "the first one still"
+		}
+		return ""
+	})
+	b.warned("push", `Synced spec.selector.generatorRef: VaultDynamicSecret "wary": spec.provider.auth.ldap: it makes no difference`)
 }
