@@ -69,7 +69,7 @@ func (a *application) run(ctx context.Context) (Outcome, error) {
 	if !a.how.Known && apierrors.IsConflict(err) {
 		return a.look(ctx)
 	}
-	if err == nil && foreign(live) && ModeOf(a.o) != Merge {
+	if err == nil && a.managers.foreign(live) && ModeOf(a.o) != Merge {
 		return a.overwrite(ctx, live, a.o)
 	}
 	return a.done(ctx, live, err)
@@ -99,8 +99,8 @@ func (a *application) look(ctx context.Context) (Outcome, error) {
 
 // overwrite takes over what is to be taken over of live, and applies.
 func (a *application) overwrite(ctx context.Context, live, desired *unstructured.Unstructured) (Outcome, error) {
-	if foreign(live) && ModeOf(live) != Merge && ModeOf(a.o) != Merge {
-		patch, err := takeover(live)
+	if a.managers.foreign(live) && ModeOf(live) != Merge && ModeOf(a.o) != Merge {
+		patch, err := a.managers.takeover(live)
 		if err != nil {
 			return Outcome{}, err
 		}

@@ -43,6 +43,9 @@ type Clients struct {
 	Config *rest.Config
 	Mapper meta.RESTMapper // of NewMapper
 
+	// Override are managers whose fields are taken over too.
+	Override Managers
+
 	mu       sync.Mutex
 	clients  map[Account]*Client
 	clusters map[string]cluster
@@ -132,7 +135,7 @@ func (c *Clients) open(a Account) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{raw: raw, full: full, slim: slim, mapper: from.mapper}, nil
+	return &Client{raw: raw, full: full, slim: slim, mapper: from.mapper, managers: c.Override}, nil
 }
 
 // A Client applies and deletes as one account.
@@ -141,6 +144,8 @@ type Client struct {
 	full   dynamic.Interface
 	slim   metadata.Interface
 	mapper meta.RESTMapper
+
+	managers Managers
 }
 
 // Resource returns where a kind is served, in a version or (empty) in the one

@@ -44,9 +44,12 @@ func TestTakenOver(t *testing.T) {
 		"an edit that shall last":  {manager: "flux-client-side-apply", operation: apply},
 		"the status":               {manager: "kubectl-edit", subresource: "status", operation: update},
 		"another controller":       {manager: "kube-controller-manager", operation: update},
+		"listed, by update":        {manager: "robot-7", operation: update, want: true},
+		"listed, by apply":         {manager: "robot", operation: apply, want: true},
+		"listed, its status":       {manager: "robot", subresource: "status", operation: update},
 	} {
 		entry := metav1.ManagedFieldsEntry{Manager: tc.manager, Subresource: tc.subresource, Operation: tc.operation, FieldsV1: &metav1.FieldsV1{}}
-		if got := takenOver(entry); got != tc.want {
+		if got := (Managers{"robot"}).takenOver(entry); got != tc.want {
 			t.Errorf("%s: got %t, want %t", name, got, tc.want)
 		}
 	}

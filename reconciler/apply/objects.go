@@ -11,9 +11,10 @@ import (
 // objects is what one watch has seen. It is a cache.ReflectorStore that keeps
 // no objects, only what observe makes of them.
 type objects struct {
-	target Target
-	notify func(types.NamespacedName)
-	cancel func()
+	target   Target
+	override Managers
+	notify   func(types.NamespacedName)
+	cancel   func()
 
 	mu     sync.Mutex
 	seen   map[object.ObjMetadata]entry
@@ -35,7 +36,7 @@ func (s *objects) Update(obj any) error {
 	if err != nil {
 		return err
 	}
-	id, is := idOf(live, s.target.Kind), entry{observe(live, s.target), ownerOf(live)}
+	id, is := idOf(live, s.target.Kind), entry{observe(live, s.target, s.override), ownerOf(live)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.put(id, is)
@@ -88,7 +89,7 @@ func (s *objects) Replace(list []any, resourceVersion string) error {
 		}
 		id := idOf(live, s.target.Kind)
 		listed[id] = true
-		s.put(id, entry{observe(live, s.target), ownerOf(live)})
+		s.put(id, entry{observe(live, s.target, s.override), ownerOf(live)})
 	}
 	for id := range s.seen {
 		if !listed[id] {

@@ -11,13 +11,19 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 )
 
+// Managers are the beginnings of names of field managers whose fields pass to
+// us, besides those whose fields always do.
+//
+// Source: Flux, --override-manager of kustomize-controller, and pkg/ssa, FieldManager
+type Managers []string
+
 // takenOver reports whether the fields of a manager pass to us: what kubectl
-// and Helm set, and what was set before there was server-side apply. As in
-// Flux, an edit that shall last names a manager of its own, for example
-// kubectl --field-manager=flux-client-side-apply.
+// and Helm set, what was set before there was server-side apply, and what the
+// platform owner adds. As in Flux, an edit that shall last names a manager of
+// its own, for example kubectl --field-manager=flux-client-side-apply.
 //
 // Source: Flux, FAQ, "Why are kubectl edits rolled back by Flux?"
-func takenOver(f metav1.ManagedFieldsEntry) bool {
+func (m Managers) takenOver(f metav1.ManagedFieldsEntry) bool {
 	if f.Subresource != "" || f.FieldsV1 == nil {
 		return false
 	}
@@ -27,22 +33,24 @@ func takenOver(f metav1.ManagedFieldsEntry) bool {
 	case f.Manager == "helm", strings.HasPrefix(f.Manager, "kubectl"):
 		return true
 	default:
-		return false
+		return slices.ContainsFunc(m, func(name string) bool { return strings.HasPrefix(f.Manager, name) })
 	}
 }
 
 // foreign reports whether an object has fields that are to be taken over.
-func foreign(live metav1.Object) bool { return slices.ContainsFunc(live.GetManagedFields(), takenOver) }
+func (m Managers) foreign(live metav1.Object) bool {
+	return slices.ContainsFunc(live.GetManagedFields(), m.takenOver)
+}
 
 // takeover returns the JSON patch that makes fields of others ours, so that
 // the next apply removes those of them that are not desired. It fails with a
 // conflict where the object has changed since.
-func takeover(live metav1.Object) ([]byte, error) {
+func (m Managers) takeover(live metav1.Object) ([]byte, error) {
 	all, mine := &fieldpath.Set{}, metav1.ManagedFieldsEntry{Manager: FieldManager, Operation: metav1.ManagedFieldsOperationApply, FieldsType: "FieldsV1"}
 	var kept []metav1.ManagedFieldsEntry
 	for _, f := range live.GetManagedFields() {
 		own := f.Manager == FieldManager && f.Operation == metav1.ManagedFieldsOperationApply && f.Subresource == ""
-		if !own && !takenOver(f) {
+		if !own && !m.takenOver(f) {
 			kept = append(kept, f)
 			continue
 		}

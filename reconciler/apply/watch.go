@@ -44,7 +44,7 @@ type Observed struct {
 	Owned   string // digest of the fields that we own, see owned
 	Health  health.Result
 	Mode    Mode   // that the live object asks for
-	Foreign bool   // kubectl or Helm has set fields that pass to us
+	Foreign bool   // others have set fields that pass to us
 	Writer  string // the field manager that wrote last, if it was not us
 }
 
@@ -154,7 +154,7 @@ func (w *Watcher) start(owner types.NamespacedName, t Target) error {
 		return found, err
 	}
 	ctx, cancel := context.WithCancel(context.Background()) //nolint:forbidigo // ends with the last owner or with Stop, not with a request
-	set := &objects{target: t, notify: w.Notify, cancel: cancel, seen: map[object.ObjMetadata]entry{}, owners: map[types.NamespacedName]bool{owner: true}}
+	set := &objects{target: t, override: w.Clients.Override, notify: w.Notify, cancel: cancel, seen: map[object.ObjMetadata]entry{}, owners: map[types.NamespacedName]bool{owner: true}}
 	w.watches[t] = set
 	reflector := cache.NewReflectorWithOptions(lw, example, set, cache.ReflectorOptions{Name: "applied", TypeDescription: t.Kind.String()})
 	go reflector.RunWithContext(ctx)
@@ -198,7 +198,7 @@ func (w *Watcher) Saw(t Target, live *unstructured.Unstructured) Observed {
 	w.mu.Lock()
 	set := w.watches[t]
 	w.mu.Unlock()
-	o := observe(live, t)
+	o := observe(live, t, w.Clients.Override)
 	if set != nil {
 		set.saw(idOf(live, t.Kind), o, ownerOf(live))
 	}
@@ -206,10 +206,10 @@ func (w *Watcher) Saw(t Target, live *unstructured.Unstructured) Observed {
 }
 
 // observe reduces a live object to what is kept.
-func observe(live *unstructured.Unstructured, t Target) Observed {
+func observe(live *unstructured.Unstructured, t Target, override Managers) Observed {
 	o := Observed{
 		UID: live.GetUID(), Version: version(live.GetResourceVersion()), Owned: owned(live), Health: health.Result{Status: health.Current},
-		Mode: ModeOf(live), Foreign: foreign(live), Writer: writer(live),
+		Mode: ModeOf(live), Foreign: override.foreign(live), Writer: writer(live),
 	}
 	switch {
 	case t.Rules != nil:

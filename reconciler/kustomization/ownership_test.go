@@ -83,3 +83,41 @@ func TestDriftWhileSourceIsDown(t *testing.T) {
 	}
 	eventually(t, 5*time.Second, "it to be made again", func() bool { return has("a", "ours")(b) })
 }
+
+// TestDisallowedManagers has two managers edit an object: one whose fields the
+// platform owner wants taken over, and one that keeps what is not ours.
+func TestDisallowedManagers(t *testing.T) {
+	b := start(t, func(b *bench) { b.ctrl.Clients.Override = apply.Managers{"robot"} })
+	b.push("main@sha1:1", map[string]string{"a.yaml": configMap("a", "ours"), "b.yaml": configMap("b", "ours")})
+	b.create("app", nil)
+	b.ready("app", "True")
+	change := func(cm *corev1.ConfigMap) { cm.Data["key"], cm.Data["extra"] = "edited", "theirs" }
+	for name, tc := range map[string]struct {
+		object, manager string
+		keeps           bool
+	}{
+		"Listed":    {object: "a", manager: "robot-edit"},
+		"NotListed": {object: "b", manager: "someone", keeps: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			edit(tc.object, tc.manager, change)(b)
+			right := func() bool {
+				cm, err := b.configMap(tc.object)
+				return err == nil && cm.Data["key"] == "ours" && (cm.Data["extra"] == "theirs") == tc.keeps
+			}
+			eventually(t, 30*time.Second, "the edit to be put right", right)
+			b.settled()
+			if !right() {
+				t.Error("it did not stay so")
+			}
+			cm, err := b.configMap(tc.object)
+			if err != nil {
+				t.Fatal(err)
+			}
+			manages := slices.ContainsFunc(cm.ManagedFields, func(f metav1.ManagedFieldsEntry) bool { return f.Manager == tc.manager })
+			if manages != tc.keeps {
+				t.Errorf("%s manages fields: got %t, want %t", tc.manager, manages, tc.keeps)
+			}
+		})
+	}
+}

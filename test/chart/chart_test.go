@@ -38,7 +38,7 @@ func everything() map[string]any {
 		"imagePullSecrets": []any{map[string]any{"name": "pull"}},
 		"replicas":         2,
 		"serviceAccount":   map[string]any{"annotations": map[string]any{"eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/lockstep"}},
-		"sync":             map[string]any{"serviceAccount": "deployer", "clusterRole": "cluster-admin", "defaultServiceAccount": "flux", "plaintextSecrets": "warn", "sopsAgeSecret": "sops-age", "plaintextValues": "refuse", "plaintextValuesIgnoredRules": []any{"generic-api-key", "url-password"}, "plaintextSecretsAllowedIn": []any{"legacy", "team-a/app"}},
+		"sync":             map[string]any{"serviceAccount": "deployer", "clusterRole": "cluster-admin", "defaultServiceAccount": "flux", "overrideManagers": []any{"robot", "example.com/ui"}, "plaintextSecrets": "warn", "sopsAgeSecret": "sops-age", "plaintextValues": "refuse", "plaintextValuesIgnoredRules": []any{"generic-api-key", "url-password"}, "plaintextSecretsAllowedIn": []any{"legacy", "team-a/app"}},
 		"controller":       map[string]any{"logLevel": "debug", "class": "mine", "allowCrossNamespaceRefs": true, "allowHTTPCredentials": true},
 		"aws":              map[string]any{"secretsManagerEndpoint": "https://secretsmanager.example.com", "stsEndpoint": "https://sts.example.com"},
 		"sealing":          map[string]any{"keyPrefix": "key", "keySize": 2048, "keyTTL": "24h"},
